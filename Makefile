@@ -1,0 +1,92 @@
+# Everything lives in .venv, made here on the first call; stamp files in it make the second call quick, and need no
+# network. `make help` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# The first of these that runs and is new enough; `make PYTHON=/path/to/python test` takes another.
+PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3.14; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+VENV := .venv
+BENCH_VENV := .venv-bench
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet
+WHEEL = $(wildcard dist/otel_ml-*.whl)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+# Folders are listed too: their time changes when a file in them goes away.
+SOURCES := $(shell find otel_ml -name __pycache__ -prune -o -print) $(wildcard README.md) LICENSE
+CHECKED := otel_ml tests $(wildcard benchmarks scripts examples)
+
+.PHONY: help demo test lint typecheck format bench docs-check clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|'
+
+demo: $(VENV)/.demo $(VENV)/.installed ## Train and serve a small model, and show its trace, logs and metrics
+	@$(BIN)/otel-ml demo
+
+test: $(VENV)/.test $(VENV)/.installed ## Run the tests on the built wheel, with branch coverage
+	@$(BIN)/coverage erase
+	@echo "Running the tests on the installed wheel ..."
+	@$(BIN)/python -P -m coverage run -m pytest
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+lint: $(VENV)/.lint ## Check style and formatting with ruff
+	@$(BIN)/ruff check $(CHECKED)
+	@$(BIN)/ruff format --check $(CHECKED)
+
+typecheck: $(VENV)/.lint $(VENV)/.test ## Check the types with mypy --strict
+	@$(BIN)/mypy
+
+format: $(VENV)/.lint ## Format the code and sort its imports
+	@$(BIN)/ruff check --fix $(CHECKED)
+	@$(BIN)/ruff format $(CHECKED)
+
+clean: ## Remove the environments, caches and everything built
+	rm -rf $(VENV) $(BENCH_VENV) dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# A clear word instead of a stack trace from pip when Python is missing or old.
+define new_venv
+@test -n "$(PYTHON)" || { echo "No Python found: install Python 3.11 or newer, or say make PYTHON=/path/to/python" >&2; exit 1; }
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo "$(PYTHON) is $$($(PYTHON) -V 2>&1 || echo 'not a Python'): Python 3.11 or newer is needed; say make PYTHON=/path/to/python" >&2; exit 1; }
+@echo "Creating $(1) with $$($(PYTHON) -V) ..."
+@$(PYTHON) -m venv --clear $(1)
+@$(1)/bin/python -m pip --quiet install --upgrade 'pip>=25.1' 'hatchling>=1.27'
+endef
+
+$(VENV)/.tools:
+	$(call new_venv,$(VENV))
+	@touch $@
+
+dist/.built: $(SOURCES) pyproject.toml | $(VENV)/.tools
+	@echo "Building the wheel ..."
+	@rm -rf dist
+	@$(BIN)/python -m hatchling build --target wheel
+	@touch $@
+
+$(VENV)/.installed: dist/.built
+	@$(PIP) install --no-index --no-deps --force-reinstall $(WHEEL)
+	@touch $@
+
+$(VENV)/.demo: pyproject.toml | dist/.built
+	@echo "Installing what the demo needs (the first time takes about a minute) ..."
+	@$(PIP) install '$(WHEEL)[demo]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | dist/.built
+	@echo "Installing what the tests need (the first time takes one or two minutes) ..."
+	@$(PIP) install '$(WHEEL)[all]' --group test
+	@touch $@
+
+$(VENV)/.lint: pyproject.toml | $(VENV)/.tools
+	@echo "Installing ruff and mypy ..."
+	@$(PIP) install --group lint
+	@touch $@

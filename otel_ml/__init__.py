@@ -1,0 +1,49 @@
+"""Observability for machine learning: one decorator gives a span, correlated logs and a histogram with exemplars.
+
+The decorators need the OpenTelemetry API only. `configure` and its options bring in the SDK, and load when first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from otel_ml.decorators import inference, step
+from otel_ml.errors import ConfigurationError, Error
+from otel_ml.options import Logs, Metrics, Redaction, Traces
+from otel_ml.runs import Run, current_run, run
+
+if TYPE_CHECKING:
+    from otel_ml.configuration import configure
+    from otel_ml.telemetry import Telemetry
+
+__all__ = [
+    "ConfigurationError",
+    "Error",
+    "Logs",
+    "Metrics",
+    "Redaction",
+    "Run",
+    "Telemetry",
+    "Traces",
+    "configure",
+    "current_run",
+    "inference",
+    "run",
+    "step",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "configure":
+        from otel_ml.configuration import configure  # noqa: PLC0415  brings in the SDK
+
+        return configure
+    if name == "Telemetry":
+        from otel_ml.telemetry import Telemetry  # noqa: PLC0415
+
+        return Telemetry
+    if name == "__version__":
+        from otel_ml.instruments import distribution_version  # noqa: PLC0415
+
+        return distribution_version()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

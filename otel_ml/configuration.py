@@ -1,0 +1,236 @@
+"""`otel_ml.configure`: one call that sets up providers, log pipeline and destinations, and replaces nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+from opentelemetry import context as context_api
+from opentelemetry import trace
+from opentelemetry.instrumentation.threading import ThreadingInstrumentor
+from opentelemetry.sdk.resources import Resource
+
+from otel_ml import conventions, health, instruments, propagation, redaction, runs
+from otel_ml import logs as logs_package
+from otel_ml import metrics as metrics_package
+from otel_ml import tracing as tracing_package
+from otel_ml.errors import ConfigurationError
+from otel_ml.export import destinations
+from otel_ml.manifest import Manifest
+from otel_ml.options import Logs, Metrics, Redaction, Traces
+from otel_ml.redaction import Redactor
+from otel_ml.settings import Settings, resolve, state_directories, writable_directory
+from otel_ml.telemetry import Pipeline, Telemetry
+
+_logger = logging.getLogger(conventions.SCOPE)
+_lock = threading.Lock()
+_active: Telemetry | None = None
+
+
+def configure(
+    *,
+    service_name: str | None = None,
+    service_version: str | None = None,
+    environment: str | None = None,
+    resource_attributes: Mapping[str, Any] | None = None,
+    endpoint: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    directory: str | Path | None = None,
+    level: str | None = None,
+    traces: Traces | Literal[False] | None = None,
+    metrics: Metrics | Literal[False] | None = None,
+    logs: Logs | Literal[False] | None = None,
+    audit: Literal[False] | None = None,
+    redaction: Redaction | Literal[False] | None = None,
+) -> Telemetry:
+    """Set up telemetry for this process: to local files, or to an OTLP endpoint when one is set.
+
+    A provider or logging configuration that the application has set stays; what can be added to it is added, and one
+    INFO line says so. Every value can also come from the environment (argument, `OTEL_ML_*`, `OTEL_*`, default).
+
+    Args:
+        service_name: Name of the service; default: name of the program.
+        service_version: Its version.
+        environment: Deployment environment, for example `production`.
+        resource_attributes: Further attributes of the resource.
+        endpoint: OTLP endpoint; default: `OTEL_EXPORTER_OTLP_ENDPOINT`, and local files without one.
+        headers: Headers for the endpoint, for example a token.
+        directory: Where local files go; default: `.otel_ml` under the working directory.
+        level: Lowest log level kept; default `INFO`.
+        traces: Options, or False for none.
+        metrics: Options, or False for none.
+        logs: Options, or False to leave logging alone.
+        audit: False; the audit trail is not part of this release.
+        redaction: What is masked beyond the defaults, or False to mask nothing.
+
+    Returns:
+        The telemetry of this process. Called again before `shutdown`, the same object.
+
+    Raises:
+        ConfigurationError: An argument is of the wrong type or cannot work. The message names it, and what would be
+            right. Wrong environment variables are warned about once, and their defaults used.
+    """
+    arguments = {key: value for key, value in locals().items() if value is not None}
+    if arguments.pop("audit", False) is not False:
+        raise ConfigurationError("audit", audit, "False", "The audit trail is not part of this release.")
+    settings = resolve(arguments)
+    global _active  # noqa: PLW0603  providers are global, so their configuration is
+    with _lock:
+        if _active is not None and not _active.closed:
+            if settings != _active.settings:
+                _warn_unchanged(settings, _active.settings)
+            return _active
+        _active = _inert(settings) if settings.disabled else _start(settings)
+        return _active
+
+
+def active() -> Telemetry | None:
+    """Return the telemetry that `configure` set up and that has not been shut down."""
+    return _active if _active is not None and not _active.closed else None
+
+
+def _warn_unchanged(new: Settings, old: Settings) -> None:
+    names = [name for name in Settings.__dataclass_fields__ if getattr(new, name) != getattr(old, name)]
+    names = [name for name in names if name != "origins"]
+    _logger.warning(
+        "otel_ml.configure was called again with other values (%s); the first configuration stays. "
+        "Call telemetry.shutdown() before configuring anew.",
+        ", ".join(names),
+    )
+
+
+def _inert(settings: Settings) -> Telemetry:
+    instruments.enabled = False
+    folder = runs.folder_name(runs.process_run_id())
+    return Telemetry(settings, state_directories(settings.directory)[0] / folder, [], [], [])
+
+
+def _start(settings: Settings) -> Telemetry:
+    instruments.enabled = True
+    options = settings.redaction
+    redaction.use(Redactor(options) if options is not None else Redactor.off())
+    run_id = runs.process_run_id()
+    directory, manifest = _local_directory(settings, run_id)
+    resource = _resource(settings)
+    pipelines: list[Pipeline] = []
+    notes: list[str] = []
+    on_close: list[Callable[[], None]] = []
+    if settings.traces is not None:
+        _guard("traces", lambda: pipelines.append(_traces(settings, resource, directory, manifest)))
+    if settings.metrics is not None:
+        _guard("metrics", lambda: pipelines.append(_metrics(settings, resource, directory)))
+    if settings.logs is not None:  # last: its pipeline also carries what the others have to say while they end
+        _guard("logs", lambda: pipelines.append(_logs(settings, resource, directory)))
+    instruments.bind()
+    notes += [note for pipeline in pipelines if (note := getattr(pipeline, "note", ""))]
+    on_close += _propagate_everywhere()
+    if manifest is not None:
+        on_close.append(lambda: manifest.finish("error" if runs.any_failed() else "ok"))
+    for note in notes:
+        _logger.info("otel_ml.configure: %s", note)
+    return Telemetry(settings, directory, pipelines, notes, on_close)
+
+
+def _guard(signal: str, start: Callable[[], None]) -> None:
+    """Start one signal; an error that is not the caller's costs that signal only."""
+    try:
+        start()
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        health.internal_error(f"start of {signal}", error)
+
+
+def _local_directory(settings: Settings, run_id: str) -> tuple[Path, Manifest | None]:
+    """Return this process's folder, and its manifest when a signal is written there."""
+    candidates = state_directories(settings.directory)
+    local = any("file" in names for names in settings.exporters.values())
+    state = writable_directory(candidates) if local else None
+    directory = (state or candidates[0]) / runs.folder_name(run_id)
+    if state is None:
+        return directory, None
+    directory.mkdir(mode=0o700, exist_ok=True)
+    return directory, Manifest(directory, run_id, settings.service_name)
+
+
+def _resource(settings: Settings) -> Resource:
+    attributes: dict[str, Any] = {"service.instance.id": str(uuid4()), **settings.resource_attributes}
+    attributes["service.name"] = settings.service_name
+    if settings.service_version is not None:
+        attributes["service.version"] = settings.service_version
+    if settings.environment is not None:
+        attributes["deployment.environment.name"] = settings.environment
+    return Resource.create(attributes)
+
+
+def _traces(settings: Settings, resource: Resource, directory: Path, manifest: Manifest | None) -> Pipeline:
+    assert settings.traces is not None  # noqa: S101  the caller checked; for the type checker
+    on_run = (lambda run: manifest.add_run(run.id, run.name)) if manifest is not None else (lambda run: None)
+    return tracing_package.start(
+        settings.traces,
+        resource=resource,
+        exporters=destinations.span_exporters(settings, directory),
+        on_run=on_run,
+        foreign_export=settings.endpoint is not None or "file" in settings.exporters["traces"],
+    )
+
+
+def _metrics(settings: Settings, resource: Resource, directory: Path) -> Pipeline:
+    assert settings.metrics is not None  # noqa: S101
+    return metrics_package.start(
+        settings.metrics,
+        resource=resource,
+        exporter=destinations.metric_exporter(settings, directory),
+        prometheus=settings.prometheus,
+    )
+
+
+def _logs(settings: Settings, resource: Resource, directory: Path) -> Pipeline:
+    assert settings.logs is not None  # noqa: S101
+    return logs_package.start(
+        settings.logs,
+        service=settings.service_name,
+        resource=resource,
+        directory=directory if "file" in settings.exporters["logs"] else None,
+        exporter=destinations.log_exporter(settings, directory),
+        set_level=settings.level_given,
+    )
+
+
+def _propagate_everywhere() -> list[Callable[[], None]]:
+    """Carry the context into threads, and take the one that a parent process left in the environment."""
+    undo: list[Callable[[], None]] = []
+    threading_instrumentor = ThreadingInstrumentor()
+    if not threading_instrumentor.is_instrumented_by_opentelemetry:
+        threading_instrumentor.instrument()
+        undo.append(threading_instrumentor.uninstrument)
+    if not trace.get_current_span().get_span_context().is_valid:
+        token = context_api.attach(propagation.extract_environment())
+        undo.append(lambda: _detach(token))
+    return undo
+
+
+def _detach(token: Any) -> None:
+    with contextlib.suppress(ValueError):  # shut down in another context than configured: nothing to undo there
+        context_api.detach(token)
+
+
+def log_uncaught_exceptions() -> None:
+    """Log what ends the program, once, before Python prints it: for programs that know nothing of otel_ml."""
+    from otel_ml import exceptions  # noqa: PLC0415
+
+    previous = sys.excepthook
+    logger = logging.getLogger(f"{conventions.SCOPE}.uncaught")
+
+    def hook(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
+        if isinstance(error, Exception) and exceptions.first_time(error):
+            logger.error("uncaught %s: %s", exceptions.error_type(error), error, exc_info=(kind, error, traceback))
+        previous(kind, error, traceback)
+
+    sys.excepthook = hook

@@ -1,0 +1,138 @@
+"""Every name that otel_ml emits; no other module spells one.
+
+A string under a constant is its documentation: `docs/conventions.md` is generated from this file.
+Names that OpenTelemetry's semantic conventions define are used as they are (`error.type`, `code.*`,
+`exception.*`); everything else is under `otel_ml.`, because no convention for classical machine
+learning exists yet (open-telemetry/semantic-conventions#3420).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SCOPE: Final = "otel_ml"
+"""Instrumentation scope of every span and metric, and the root of every logger name."""
+
+RUN_ID: Final = "otel_ml.run.id"
+"""Identity of one execution, UUIDv7 text. On spans, log records and in baggage."""
+
+RUN_NAME: Final = "otel_ml.run.name"
+"""Name given to `otel_ml.run`. On spans and in baggage."""
+
+STEP_NAME: Final = "otel_ml.step.name"
+"""Name of a step. On its span and on the step duration histogram."""
+
+STEP_INPUTS: Final = "otel_ml.step.inputs"
+"""Paths that a step reads. On its span."""
+
+STEP_OUTPUTS: Final = "otel_ml.step.outputs"
+"""Paths that a step writes. On its span."""
+
+MODEL_NAME: Final = "otel_ml.model.name"
+"""Name of the model that made a prediction. On spans, metrics and error logs."""
+
+MODEL_VERSION: Final = "otel_ml.model.version"
+"""Version of that model. On spans, metrics and error logs."""
+
+FEATURE_VERSION: Final = "otel_ml.feature.version"
+"""Version of the feature definitions that the model was fed with. On spans and error logs."""
+
+INPUT_ROWS: Final = "otel_ml.input.rows"
+"""Rows in the features of an inference call. On spans."""
+
+INPUT_COLUMNS: Final = "otel_ml.input.columns"
+"""Columns in the features of an inference call. On spans."""
+
+OUTPUT_ROWS: Final = "otel_ml.output.rows"
+"""Rows in the prediction of an inference call. On spans."""
+
+FEATURES: Final = "otel_ml.features"
+"""Masked and bounded features of a failed inference call. On its error log only."""
+
+AUDIT_RECORD_ID: Final = "otel_ml.audit.record_id"
+"""Identity of the audit record that a prediction wrote. On spans."""
+
+STATUS: Final = "otel_ml.status"
+"""How a call ended when it neither returned nor failed: `cancelled` or `abandoned`. On spans."""
+
+CANCELLED: Final = "cancelled"
+"""`otel_ml.status` of a call that was cancelled from outside (asyncio, Ctrl-C)."""
+
+ABANDONED: Final = "abandoned"
+"""`otel_ml.status` of a generator whose consumer stopped before its end."""
+
+ITEMS: Final = "otel_ml.items"
+"""Items that a generator step yielded. On its span."""
+
+ERROR_TYPE: Final = "error.type"
+"""Qualified class name of the exception. On spans, metrics and error logs of failed calls."""
+
+CODE_FUNCTION_NAME: Final = "code.function.name"
+"""Module and qualified name of the decorated function. On spans."""
+
+EXCEPTION_TYPE: Final = "exception.type"
+"""Qualified class name of an exception. On log records that carry one."""
+
+EXCEPTION_MESSAGE: Final = "exception.message"
+"""Text of an exception. On log records that carry one."""
+
+EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
+"""Stack trace of an exception. On log records that carry one."""
+
+STEP_DURATION: Final = "otel_ml.step.duration"
+"""Histogram, seconds: wall-clock time of a step."""
+
+INFERENCE_DURATION: Final = "otel_ml.inference.duration"
+"""Histogram, seconds: wall-clock time of an inference call."""
+
+INFERENCE_ROWS: Final = "otel_ml.inference.rows"
+"""Counter, rows: rows that inference calls were given."""
+
+DROPPED: Final = "otel_ml.dropped"
+"""Counter, items: telemetry that was lost, by `SIGNAL` and `REASON`."""
+
+SIGNAL: Final = "otel_ml.signal"
+"""Which signal was lost: `traces`, `logs`, `metrics` or `internal`. On the dropped counter."""
+
+REASON: Final = "otel_ml.reason"
+"""Why it was lost, for example `queue_full` or `export_failed`. On the dropped counter."""
+
+OVERFLOW: Final = "otel.metric.overflow"
+"""True on the one series that stands for all attribute sets above the bound."""
+
+RUN_CONFIG: Final = "otel_ml.run.config"
+"""Resolved and masked configuration at the start of a run. On its log record, and as JSON on the run's span."""
+
+RUN_ENVIRONMENT: Final = "otel_ml.run.environment"
+"""Relevant, masked environment variables at the start of a run. On its log record."""
+
+RUN_PACKAGES: Final = "otel_ml.run.packages"
+"""Versions of the distributions imported at the start of a run. On its log record."""
+
+RUN_COMMAND: Final = "otel_ml.run.command"
+"""Masked command line of the process. On the run's span and log record."""
+
+RUN_SEED: Final = "otel_ml.run.seed"
+"""Random seed that the configuration names. On the run's span and log record."""
+
+RUN_EXIT_CODE: Final = "otel_ml.run.exit_code"
+"""Exit code of a command started by `otel-ml run`. On the run's span."""
+
+GIT_COMMIT: Final = "vcs.ref.head.revision"
+"""Commit checked out at the start of a run. On the run's span and log record."""
+
+GIT_BRANCH: Final = "vcs.ref.head.name"
+"""Branch checked out at the start of a run. On the run's span and log record."""
+
+GIT_DIRTY: Final = "otel_ml.run.git.dirty"
+"""Whether tracked files differed from that commit. On the run's span and log record."""
+
+STEP_BUCKETS: Final = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0,
+)  # fmt: skip
+"""Bucket bounds of the step duration histogram, seconds: 1 ms to 1 h."""
+
+INFERENCE_BUCKETS: Final = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+"""Bucket bounds of the inference duration histogram, seconds: 100 us to 10 s."""

@@ -1,0 +1,208 @@
+"""`step` and `inference`: what can be known at decoration is computed here, once."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar, overload
+
+from otel_ml import conventions, instruments
+from otel_ml.errors import ConfigurationError
+from otel_ml.operations import Spec
+from otel_ml.predictions import PredictionSpec, feature_getter
+from otel_ml.steps import Step
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+Version = str | Callable[[Any], object]
+
+_step_logger = logging.getLogger(f"{conventions.SCOPE}.step")
+_inference_logger = logging.getLogger(f"{conventions.SCOPE}.inference")
+
+
+@overload
+def step(name: classmethod[T, P, R], /) -> classmethod[T, P, R]: ...
+@overload
+def step(name: staticmethod[P, R], /) -> staticmethod[P, R]: ...
+@overload
+def step(name: Callable[P, R], /) -> Callable[P, R]: ...
+@overload
+def step(
+    name: str | None = None,
+    *,
+    attributes: Mapping[str, Any] | None = None,
+    inputs: Sequence[str | os.PathLike[str]] = (),
+    outputs: Sequence[str | os.PathLike[str]] = (),
+) -> Step: ...
+def step(
+    name: Any = None,
+    *,
+    attributes: Mapping[str, Any] | None = None,
+    inputs: Sequence[str | os.PathLike[str]] = (),
+    outputs: Sequence[str | os.PathLike[str]] = (),
+) -> Any:
+    """Watch a pipeline step: a span, its duration as a histogram, and an ERROR log when it raises.
+
+    Use it bare (`@step`), called (`@step("load")`), inline (`step(f)(x)`), or as a context manager, sync or async
+    (`with step("train") as span:`). It takes functions, coroutine functions, generators, async generators, methods,
+    classmethods, staticmethods and callable objects, and leaves result, exception, laziness and signature as they are.
+
+    Args:
+        name: Name of the step; default: the function's qualified name without its enclosing functions.
+        attributes: Put on every span of the step.
+        inputs: Paths that the step reads; put on the span as `otel_ml.step.inputs`.
+        outputs: Paths that the step writes; put on the span as `otel_ml.step.outputs`.
+
+    Returns:
+        The wrapped function when used bare or inline, else an object that is a decorator and a context manager.
+
+    Raises:
+        ConfigurationError: An argument is of the wrong type.
+    """
+    if name is not None and not isinstance(name, str):
+        return step()(_decorable("step", name))
+    _check_attributes("step", attributes)
+    fixed = dict(attributes or {})
+    for key, paths in ((conventions.STEP_INPUTS, inputs), (conventions.STEP_OUTPUTS, outputs)):
+        if paths:
+            fixed[key] = _paths(key, paths)
+
+    def spec_for(function: Callable[..., Any] | None) -> Spec:
+        title = name or _title(function, "step")
+        return Spec(
+            span_name=title,
+            logger=_step_logger,
+            histogram=_step_histogram,
+            attributes={conventions.STEP_NAME: title, **_code_attributes(function), **fixed},
+            metric_attributes={conventions.STEP_NAME: title},
+            code=_code(function),
+        )
+
+    return Step(spec_for)
+
+
+@overload
+def inference(model: classmethod[T, P, R], /) -> classmethod[T, P, R]: ...
+@overload
+def inference(model: staticmethod[P, R], /) -> staticmethod[P, R]: ...
+@overload
+def inference(model: Callable[P, R], /) -> Callable[P, R]: ...
+@overload
+def inference(
+    model: str | None = None,
+    *,
+    version: Version | None = None,
+    feature_version: Version | None = None,
+    features: str | Callable[..., object] | None = None,
+    prediction: Callable[[Any], object] | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    audit: bool = True,
+) -> Step: ...
+def inference(
+    model: Any = None,
+    *,
+    version: Version | None = None,
+    feature_version: Version | None = None,
+    features: str | Callable[..., object] | None = None,
+    prediction: Callable[[Any], object] | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    audit: bool = True,
+) -> Any:
+    """Watch an inference call: a span with rows and columns, its duration as a histogram, and when it raises an ERROR
+    log with the masked features.
+
+    It is used in the same ways as `step`.
+
+    Args:
+        model: Name of the model; default: the function's name.
+        version: Its version, or a function of the call's first argument (`lambda self: self.version`).
+        feature_version: Version of the feature definitions, given in the same two ways.
+        features: Name of the parameter that holds the features, or a function of the call's arguments that returns
+            them; default: the first parameter that is not `self` or `cls`.
+        prediction: Function of the result that returns the prediction; default: the result.
+        attributes: Put on every span of the call.
+        audit: Whether the call belongs into the audit trail. The trail itself is not part of this release.
+
+    Returns:
+        The wrapped function when used bare or inline, else an object that is a decorator and a context manager.
+
+    Raises:
+        ConfigurationError: An argument is of the wrong type, or `features` names no parameter of the function.
+    """
+    if model is not None and not isinstance(model, str):
+        return inference()(_decorable("inference", model))
+    _check_attributes("inference", attributes)
+    for option, value in (("version", version), ("feature_version", feature_version)):
+        if value is not None and not isinstance(value, str) and not callable(value):
+            raise ConfigurationError(f"inference({option}=)", value, "a string or a function of the first argument")
+    if prediction is not None and not callable(prediction):
+        raise ConfigurationError("inference(prediction=)", prediction, "a function of the result")
+
+    def spec_for(function: Callable[..., Any] | None) -> PredictionSpec:
+        title = model or _title(function, "model")
+        base = Spec(
+            span_name=f"predict {title}",
+            logger=_inference_logger,
+            histogram=_inference_histogram,
+            attributes={conventions.MODEL_NAME: title, **_code_attributes(function), **(attributes or {})},
+            metric_attributes={conventions.MODEL_NAME: title},
+            code=_code(function),
+        )
+        return PredictionSpec(base, version, feature_version, feature_getter(function, features), prediction)
+
+    return Step(spec_for)
+
+
+def _step_histogram() -> Any:
+    return instruments.step_duration
+
+
+def _inference_histogram() -> Any:
+    return instruments.inference_duration
+
+
+def _decorable(decorator: str, target: object) -> Any:
+    if callable(target) or isinstance(target, (classmethod, staticmethod)):
+        return target
+    raise ConfigurationError(f"{decorator}(name)", target, "a name or a function")
+
+
+def _check_attributes(decorator: str, attributes: object) -> None:
+    if attributes is not None and not isinstance(attributes, Mapping):
+        raise ConfigurationError(f"{decorator}(attributes=)", attributes, "a mapping of names to values")
+
+
+def _paths(option: str, paths: object) -> list[str]:
+    if isinstance(paths, (str, bytes)) or not isinstance(paths, Sequence):
+        raise ConfigurationError(option, paths, "a list of paths")
+    return [os.fspath(path) for path in paths]
+
+
+def _named(function: Callable[..., Any]) -> Callable[..., Any]:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
+def _title(function: Callable[..., Any] | None, default: str) -> str:
+    if function is None:
+        return default
+    named = _named(function)
+    qualified = getattr(named, "__qualname__", None) or type(named).__qualname__
+    return str(qualified).rpartition("<locals>.")[2]
+
+
+def _code_attributes(function: Callable[..., Any] | None) -> dict[str, str]:
+    if function is None:
+        return {}
+    named = _named(function)
+    qualified = getattr(named, "__qualname__", None) or type(named).__qualname__
+    return {conventions.CODE_FUNCTION_NAME: f"{named.__module__}.{qualified}"}
+
+
+def _code(function: Callable[..., Any] | None) -> tuple[str, int, str]:
+    code = getattr(_named(function), "__code__", None) if function is not None else None
+    return (code.co_filename, code.co_firstlineno, code.co_name) if code is not None else ("", 0, "")

@@ -1,0 +1,33 @@
+"""Entry points for `opentelemetry-instrument`: the same set-up without a line of code."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+from typing import Any
+
+from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]
+from opentelemetry.sdk._configuration import _BaseConfigurator
+
+_OURS = ("logging", "threading")
+
+
+class Distro(BaseDistro):  # type: ignore[misc]
+    """Loads every instrumentation except the two that `configure` takes care of."""
+
+    def _configure(self, **kwargs: Any) -> None:
+        """Leave the environment as it is: `configure` has its own defaults."""
+
+    def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
+        """Load one instrumentation; a second log handler would write each record twice."""
+        if entry_point.name not in _OURS:
+            super().load_instrumentor(entry_point, **kwargs)
+
+
+class Configurator(_BaseConfigurator):
+    """Calls `otel_ml.configure`, all of its values from the environment."""
+
+    def _configure(self, **kwargs: Any) -> None:
+        from otel_ml.configuration import configure, log_uncaught_exceptions  # noqa: PLC0415  entry points load early
+
+        configure()
+        log_uncaught_exceptions()

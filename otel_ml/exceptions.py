@@ -1,0 +1,92 @@
+"""An exception of the watched code as masked, bounded text, and whether it has been recorded before."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from types import TracebackType
+
+from otel_ml import redaction
+
+_MARK = "__otel_ml_recorded__"
+_OWN_MODULES = ("otel_ml.wrappers", "otel_ml.decorators", "otel_ml.runs")
+_FRAMES = 60
+_TEXT_LIMIT = 32 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What may be said of an exception: masked, and at most 32 KiB a field.
+
+    Args:
+        type: Qualified class name.
+        message: `str` of the exception.
+        stacktrace: The stack trace as Python prints it, with causes.
+    """
+
+    type: str
+    message: str
+    stacktrace: str
+
+
+def error_type(error: BaseException) -> str:
+    """Return the qualified class name of an exception, without `builtins`."""
+    cls = type(error)
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def describe(error: BaseException) -> Failure:
+    """Return type, message and stack trace of an exception, masked and bounded."""
+    redactor = redaction.current()
+    return Failure(
+        type=error_type(error),
+        message=redactor.text(_shorten(_message(error))),
+        stacktrace=redactor.text(_shorten(_stacktrace(error))),
+    )
+
+
+def first_time(error: BaseException) -> bool:
+    """Return True once per exception object, so that it is recorded by the innermost step only.
+
+    The mark is an attribute of the exception: it survives pickling, so a failure that was recorded in a worker
+    process is not recorded again in its parent.
+    """
+    if getattr(error, _MARK, False):
+        return False
+    try:
+        setattr(error, _MARK, True)
+    except Exception:  # a class of the caller may refuse attributes: recorded twice is better than not at all
+        return True
+    return True
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as failure:  # the caller's __str__ may do anything
+        return f"<__str__ raised {type(failure).__name__}>"
+
+
+def _stacktrace(error: BaseException) -> str:
+    try:
+        lines = traceback.TracebackException(
+            type(error), error, _caller_frames(error.__traceback__), limit=-_FRAMES, compact=True
+        ).format()
+        return "".join(lines)
+    except Exception as failure:  # an exception in the chain may break the formatter
+        frames = "".join(traceback.format_tb(error.__traceback__, limit=-_FRAMES))
+        return f"{frames}{error_type(error)}: <formatting raised {type(failure).__name__}>\n"
+
+
+def _caller_frames(trace: TracebackType | None) -> TracebackType | None:
+    while trace is not None and trace.tb_next and trace.tb_frame.f_globals.get("__name__") in _OWN_MODULES:
+        trace = trace.tb_next
+    return trace
+
+
+def _shorten(text: str) -> str:
+    """Keep head and tail of a long text: the cause stands at one of the two."""
+    if len(text) <= _TEXT_LIMIT:
+        return text
+    half = _TEXT_LIMIT // 2
+    return f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"

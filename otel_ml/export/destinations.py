@@ -1,0 +1,69 @@
+"""From settings to exporters: local files, OTLP, the console, or an exporter that another package registered."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from opentelemetry.sdk._logs.export import LogRecordExporter
+from opentelemetry.sdk.metrics.export import MetricExporter
+from opentelemetry.sdk.trace.export import SpanExporter
+
+from otel_ml import health
+from otel_ml.export import files, otlp
+from otel_ml.settings import Settings, Signal
+
+
+def span_exporters(settings: Settings, directory: Path) -> list[SpanExporter]:
+    """Return the span exporters that the settings name; one that cannot be made is left out with a warning."""
+    return [exporter for name in settings.exporters["traces"] if (exporter := _make("traces", name, settings, directory))]
+
+
+def metric_exporter(settings: Settings, directory: Path) -> MetricExporter | None:
+    """Return the metric exporter that the settings name first, or None."""
+    return _first("metrics", settings, directory)
+
+
+def log_exporter(settings: Settings, directory: Path) -> LogRecordExporter | None:
+    """Return the log exporter that the settings name first, or None."""
+    return _first("logs", settings, directory)
+
+
+def _first(signal: Signal, settings: Settings, directory: Path) -> Any:
+    names = settings.exporters[signal]
+    if len(names) > 1:
+        health.warn_once(
+            f"exporters:{signal}", "OTEL_%s_EXPORTER: expected one exporter for %s, received %s. The first is used.",
+            signal.upper(), signal, ",".join(names),
+        )  # fmt: skip
+    return _make(signal, names[0], settings, directory) if names else None
+
+
+def _make(signal: Signal, name: str, settings: Settings, directory: Path) -> Any:
+    try:
+        if name == "file":
+            return _FILES[signal](directory)
+        if name == "otlp":
+            given = otlp.Endpoint.of(settings.endpoint, settings.headers) if settings.endpoint else None
+            return _OTLP[signal](given)
+        return _registered(signal, name)
+    except Exception as error:  # a wrong certificate path, a broken plug-in: the other signals go on
+        health.warn_once(
+            f"exporter:{signal}:{name}", "the %s exporter %r could not be made (%s: %s); %s are not exported.",
+            signal, name, type(error).__name__, error, signal,
+        )  # fmt: skip
+        return None
+
+
+_FILES = {"traces": files.FileSpanExporter, "metrics": files.FileMetricExporter, "logs": files.FileLogExporter}
+_OTLP = {"traces": otlp.span_exporter, "metrics": otlp.metric_exporter, "logs": otlp.log_exporter}
+
+
+def _registered(signal: Signal, name: str) -> Any:
+    """Load an exporter by the entry point that the standard `OTEL_*_EXPORTER` variables name, `console` among them."""
+    found = list(entry_points(group=f"opentelemetry_{signal}_exporter", name=name))
+    if not found:
+        known = sorted({entry.name for entry in entry_points(group=f"opentelemetry_{signal}_exporter")})
+        raise LookupError(f"no such exporter is installed; known are file, {', '.join(known)}")
+    return found[0].load()()

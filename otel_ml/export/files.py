@@ -1,0 +1,228 @@
+"""Exporters that write OTLP-JSON lines to local files, one file a signal and process."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from otel_ml import health
+from otel_ml.export import otlp_json
+
+
+class LineFile:
+    """A file that only ever holds whole lines, whatever happens to the disk or to this process.
+
+    It is opened at the first write, and anew in a forked child and after it was deleted. Directories that are
+    missing are made with mode 0700, the file with 0600. Safe to use from several threads.
+
+    Args:
+        path_for_pid: Returns the path for the current process; asked at each opening.
+    """
+
+    def __init__(self, path_for_pid: Callable[[], Path]) -> None:
+        self._path_for_pid = path_for_pid
+        self._lock = threading.Lock()
+        self._descriptor: int | None = None
+        if hasattr(os, "register_at_fork"):
+            leave = weakref.WeakMethod(self._leave_to_parent)
+            os.register_at_fork(after_in_child=lambda: (method := leave()) and method())
+
+    @property
+    def path(self) -> Path:
+        """The file of the current process, whether it exists yet or not."""
+        return self._path_for_pid()
+
+    def write(self, lines: bytes) -> None:
+        """Append whole lines.
+
+        Args:
+            lines: Text with an end of line at its end.
+
+        Raises:
+            OSError: They could not be written; what was written of them has been taken back.
+        """
+        with self._lock:
+            descriptor = self._open()
+            size = os.fstat(descriptor).st_size
+            try:
+                _write_all(descriptor, lines)
+            except OSError:
+                self._take_back(descriptor, size)
+                raise
+
+    def close(self) -> None:
+        """Close the file; a later write opens it again."""
+        with self._lock:
+            self._close()
+
+    def _open(self) -> int:
+        if self._descriptor is not None and os.fstat(self._descriptor).st_nlink == 0:
+            self._close()  # somebody cleaned up: what we write would be gone with the file
+        if self._descriptor is None:
+            path = self._path_for_pid()
+            _make_directories(path.parent)
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            self._descriptor = os.open(path, flags, 0o600)
+            try:
+                _end_torn_line(self._descriptor)
+            except OSError:
+                self._close()
+                raise
+        return self._descriptor
+
+    def _take_back(self, descriptor: int, size: int) -> None:
+        """Cut the file to its former size, and close it so that the next opening mends what that could not."""
+        try:
+            os.ftruncate(descriptor, size)
+        except OSError as error:
+            health.internal_error("cutting off a torn line", error)
+        self._close()
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _leave_to_parent(self) -> None:
+        self._lock = threading.Lock()  # the inherited one may be held by a thread that does not exist here
+        self._close()
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    """Write in one call where the disk lets us; it takes less than all when it runs full."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _make_directories(directory: Path) -> None:
+    """Make what is missing of a path; unlike `Path.mkdir(parents=True)`, all of it private."""
+    if not directory.is_dir():
+        _make_directories(directory.parent)
+        directory.mkdir(mode=0o700, exist_ok=True)
+
+
+def _end_torn_line(descriptor: int) -> None:
+    """Give a last line that a killed process left unfinished its end: readers skip it, and ours starts a new one."""
+    size = os.fstat(descriptor).st_size
+    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+        _write_all(descriptor, b"\n")
+
+
+class _SignalFile:
+    """The file `<signal>-<pid>.jsonl` of one exporter."""
+
+    def __init__(self, directory: Path, signal: str) -> None:
+        self._file = LineFile(lambda: directory / f"{signal}-{os.getpid()}.jsonl")
+        self._signal = signal
+        self._shut_down = False
+
+    def write(self, lines: bytes) -> bool:
+        """Append lines; False, and said once for each kind of failure, when that did not work."""
+        if self._shut_down:
+            return False
+        try:
+            self._file.write(lines)
+        except OSError as error:
+            health.warn_once(
+                f"write_failed:{self._signal}:{error.errno}",
+                "%s cannot be written (%s); %s are lost, and counted in otel_ml.dropped, until it can.",
+                self._file.path,
+                error.strerror or type(error).__name__,
+                self._signal,
+            )
+            return False
+        return True
+
+    def shutdown(self) -> None:
+        self._shut_down = True
+        self._file.close()
+
+
+class FileSpanExporter(SpanExporter):
+    """Appends spans to `<directory>/traces-<pid>.jsonl`.
+
+    A batch that cannot be written is lost; who called `export` counts it. The next one is tried anew.
+
+    Args:
+        directory: Made with mode 0700 when it is missing.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._file = _SignalFile(directory, "traces")
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Write one line; FAILURE when it could not be written whole, and after `shutdown`."""
+        written = self._file.write(otlp_json.encode_spans(spans)) if spans else True
+        return SpanExportResult.SUCCESS if written else SpanExportResult.FAILURE
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Return True: each export has written all it was given."""
+        return True
+
+    def shutdown(self) -> None:
+        """Close the file."""
+        self._file.shutdown()
+
+
+class FileLogExporter(LogRecordExporter):
+    """Appends log records to `<directory>/logs-<pid>.jsonl`.
+
+    A batch that cannot be written is lost; who called `export` counts it. The next one is tried anew.
+
+    Args:
+        directory: Made with mode 0700 when it is missing.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._file = _SignalFile(directory, "logs")
+
+    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
+        """Write one line; FAILURE when it could not be written whole, and after `shutdown`."""
+        written = self._file.write(otlp_json.encode_logs(batch)) if batch else True
+        return LogRecordExportResult.SUCCESS if written else LogRecordExportResult.FAILURE
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Return True: each export has written all it was given."""
+        return True
+
+    def shutdown(self) -> None:
+        """Close the file."""
+        self._file.shutdown()
+
+
+class FileMetricExporter(MetricExporter):
+    """Appends metrics to `<directory>/metrics-<pid>.jsonl`, cumulative as the collector's back ends want them.
+
+    A collection that cannot be written is lost; who called `export` counts it. The next one is tried anew.
+
+    Args:
+        directory: Made with mode 0700 when it is missing.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self._file = _SignalFile(directory, "metrics")
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
+        """Write one line; FAILURE when it could not be written whole, and after `shutdown`."""
+        written = self._file.write(otlp_json.encode_metrics(metrics_data)) if metrics_data.resource_metrics else True
+        return MetricExportResult.SUCCESS if written else MetricExportResult.FAILURE
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Return True: each export has written all it was given."""
+        return True
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """Close the file."""
+        self._file.shutdown()

@@ -1,0 +1,166 @@
+"""The stock OTLP exporters, from an endpoint given in code or from the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from opentelemetry.sdk._logs.export import LogRecordExporter
+from opentelemetry.sdk.metrics.export import MetricExporter
+from opentelemetry.sdk.trace.export import SpanExporter
+from opentelemetry.util.re import parse_env_headers
+
+from otel_ml import health
+
+if TYPE_CHECKING:
+    import requests
+
+Protocol = Literal["http/protobuf", "grpc"]
+Signal = Literal["traces", "logs", "metrics"]
+
+GRPC_PORT = 4317  # registered for OTLP over gRPC
+CREDENTIAL_PROVIDER = "OTEL_PYTHON_EXPORTER_OTLP_HTTP_{}CREDENTIAL_PROVIDER"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where OTLP goes. Compression, certificates and timeouts are always the `OTEL_EXPORTER_OTLP_*` variables'.
+
+    Args:
+        url: Base URL such as `http://localhost:4318`; None: the environment says it.
+        protocol: None: `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL` and its like, else gRPC on port 4317, else HTTP.
+        headers: Sent with each request, on top of those of `OTEL_EXPORTER_OTLP_HEADERS`, and before them.
+    """
+
+    url: str | None = None
+    protocol: Protocol | None = None
+    headers: Mapping[str, str] | None = field(default=None, repr=False)  # they hold keys
+
+    @classmethod
+    def of(cls, url: str | None, headers: Mapping[str, str] | None = None) -> Endpoint:
+        """Return the endpoint at `url`, whose protocol is found out for each signal."""
+        return cls(url, None, headers)
+
+
+def span_exporter(endpoint: Endpoint | None = None) -> SpanExporter:
+    """Return the stock span exporter for the endpoint, or for what the environment says.
+
+    Raises:
+        Exception: The stock exporter does not accept what an `OTEL_EXPORTER_OTLP_*` variable says.
+    """
+    endpoint = endpoint or Endpoint()
+    if protocol_of(endpoint, "traces") == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc_traces  # noqa: PLC0415
+
+        return grpc_traces.OTLPSpanExporter(**_grpc_arguments(endpoint, "traces"))
+    from opentelemetry.exporter.otlp.proto.http import trace_exporter as http_traces  # noqa: PLC0415
+
+    return http_traces.OTLPSpanExporter(**_http_arguments(endpoint, "traces"))
+
+
+def log_exporter(endpoint: Endpoint | None = None) -> LogRecordExporter:
+    """Return the stock log exporter for the endpoint, or for what the environment says.
+
+    Raises:
+        Exception: The stock exporter does not accept what an `OTEL_EXPORTER_OTLP_*` variable says.
+    """
+    endpoint = endpoint or Endpoint()
+    if protocol_of(endpoint, "logs") == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc import _log_exporter as grpc_logs  # noqa: PLC0415
+
+        return grpc_logs.OTLPLogExporter(**_grpc_arguments(endpoint, "logs"))
+    from opentelemetry.exporter.otlp.proto.http import _log_exporter as http_logs  # noqa: PLC0415
+
+    return http_logs.OTLPLogExporter(**_http_arguments(endpoint, "logs"))
+
+
+def metric_exporter(endpoint: Endpoint | None = None) -> MetricExporter:
+    """Return the stock metric exporter for the endpoint, or for what the environment says.
+
+    Raises:
+        Exception: The stock exporter does not accept what an `OTEL_EXPORTER_OTLP_*` variable says.
+    """
+    endpoint = endpoint or Endpoint()
+    if protocol_of(endpoint, "metrics") == "grpc":
+        from opentelemetry.exporter.otlp.proto.grpc import metric_exporter as grpc_metrics  # noqa: PLC0415
+
+        return grpc_metrics.OTLPMetricExporter(**_grpc_arguments(endpoint, "metrics"))
+    from opentelemetry.exporter.otlp.proto.http import metric_exporter as http_metrics  # noqa: PLC0415
+
+    return http_metrics.OTLPMetricExporter(**_http_arguments(endpoint, "metrics"))
+
+
+def protocol_of(endpoint: Endpoint, signal: Signal) -> Protocol:
+    """Return the protocol that one signal is sent with; a wrong one in the environment is a warning."""
+    if endpoint.protocol is not None:
+        return endpoint.protocol
+    variable, value = _variable(signal, "PROTOCOL")
+    if value.lower() == "grpc":
+        return "grpc"
+    if value.lower() == "http/protobuf":
+        return "http/protobuf"
+    default = _default_protocol(endpoint.url or _variable(signal, "ENDPOINT")[1])
+    if value:
+        health.warn_once(
+            f"protocol:{variable}",
+            "%s: expected http/protobuf or grpc, received %r; %s is used.",
+            variable,
+            value,
+            default,
+        )
+    return default
+
+
+def _default_protocol(url: str) -> Protocol:
+    try:
+        port = urlsplit(url if "://" in url else f"//{url}").port
+    except ValueError:  # not a URL: the exporter says what it makes of it
+        return "http/protobuf"
+    return "grpc" if port == GRPC_PORT else "http/protobuf"
+
+
+def _variable(signal: Signal, name: str) -> tuple[str, str]:
+    """Return name and value of the variable in force: the signal's own, else the general one."""
+    own, general = f"OTEL_EXPORTER_OTLP_{signal.upper()}_{name}", f"OTEL_EXPORTER_OTLP_{name}"
+    variable = own if os.environ.get(own, "").strip() else general
+    return variable, os.environ.get(variable, "").strip()
+
+
+def _http_arguments(endpoint: Endpoint, signal: Signal) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"headers": endpoint.headers}
+    if endpoint.url is not None:
+        parts = urlsplit(endpoint.url)
+        arguments["endpoint"] = parts._replace(path=f"{parts.path.rstrip('/')}/v1/{signal}").geturl()
+    providers = (CREDENTIAL_PROVIDER.format(""), CREDENTIAL_PROVIDER.format(f"{signal.upper()}_"))
+    if not any(os.environ.get(name) for name in providers):  # such a provider brings a session of its own
+        arguments["session"] = _counting_session(signal)
+    return arguments
+
+
+def _grpc_arguments(endpoint: Endpoint, signal: Signal) -> dict[str, Any]:
+    arguments: dict[str, Any] = {}
+    if endpoint.url is not None:
+        arguments["endpoint"] = endpoint.url
+        arguments["insecure"] = urlsplit(endpoint.url).scheme == "http"
+    if endpoint.headers:  # unlike over HTTP, the exporter takes either these or the environment's, and as they are
+        inherited = parse_env_headers(_variable(signal, "HEADERS")[1], liberal=True)
+        arguments["headers"] = inherited | {name.lower(): value for name, value in endpoint.headers.items()}
+    return arguments
+
+
+def _counting_session(signal: Signal) -> requests.Session:
+    """Return an HTTP session that counts what a receiver says it rejected; the stock exporter does not look."""
+    import requests  # noqa: PLC0415  the exporter over HTTP needs it anyway, the one over gRPC does not
+
+    from otel_ml.export.rejected import count_rejected  # noqa: PLC0415
+
+    def look(response: requests.Response, *args: object, **kwargs: object) -> None:
+        if response.status_code == requests.codes.ok:
+            count_rejected(signal, response.content)
+
+    session = requests.Session()
+    session.hooks["response"].append(look)
+    return session

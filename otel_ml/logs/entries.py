@@ -1,0 +1,195 @@
+"""What the queue carries: one log record, free of the caller's objects."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from opentelemetry.trace import get_current_span
+
+from otel_ml.errors import shorten
+from otel_ml.logs import extras
+from otel_ml.runs import current_run
+
+INJECTED: Final = ("otelTraceID", "otelSpanID", "otelTraceSampled", "otelServiceName", "otelRunID")
+"""Attributes put on each record when it is made; the first four are those of opentelemetry-instrumentation-logging."""
+
+_STANDARD: Final = frozenset(
+    {*vars(logging.LogRecord("", 0, "", 0, "", (), None)), "message", "asctime", "taskName", *INJECTED}
+)
+_STRUCTLOG_PRIVATE: Final = frozenset({"_logger", "_name", "_record", "_from_structlog"})
+
+
+@dataclass(slots=True)
+class Entry:
+    """One log record on its way to the sinks.
+
+    Args:
+        time_ns: When it was made, nanoseconds since the epoch.
+        level: Number of its level.
+        level_name: Name of its level.
+        logger: Name of its logger.
+        message: Formatted message.
+        trace_id: 0 outside a span.
+        span_id: 0 outside a span.
+        trace_flags: 1 when the span is sampled.
+        run_id: Run that it was made in.
+        extra: The caller's `extra` as plain data.
+        exception: `type`, `message` and `stacktrace`, as far as known.
+        code: File, function and line that logged.
+        internal: Whether an exporter made it while exporting, so that it may not be exported itself.
+    """
+
+    time_ns: int
+    level: int
+    level_name: str
+    logger: str
+    message: str
+    trace_id: int
+    span_id: int
+    trace_flags: int
+    run_id: str | None
+    extra: dict[str, Any]
+    exception: dict[str, str] | None
+    code: tuple[str, str, int]
+    internal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in a record that raised: the line is written without it."""
+
+    reason: str
+    error: Exception
+
+
+def from_record(record: logging.LogRecord, *, nested: bool) -> tuple[Entry, list[Problem]]:
+    """Build the entry for a record, with what could not be had.
+
+    Args:
+        record: The record.
+        nested: Whether this thread is already building one, because the caller's `__repr__` logs. Then no code of the
+            caller's is run again, or there would be no end to it.
+    """
+    problems: list[Problem] = []
+    fields = vars(record)
+    trace_id, span_id, trace_flags = _ids(fields)
+    given = {key: value for key, value in fields.items() if key not in _STANDARD}
+    message: str
+    if nested:
+        message, extra, exception = record.msg if type(record.msg) is str else f"<{type(record.msg).__name__}>", {}, None
+    else:
+        message, exc_info = _message(record, given, problems), record.exc_info or given.pop("exc_info", None)
+        exception = _exception(record, exc_info, given, problems) if exc_info or record.exc_text or given else None
+        if record.stack_info:
+            given.setdefault("stack_info", record.stack_info)
+        extra = _extra(given, problems) if given else given
+    made = record.created
+    entry = Entry(
+        int(made * 1e6) * 1000 if 0 < made < 2**33 else time.time_ns(),
+        record.levelno, record.levelname, record.name, message, trace_id, span_id, trace_flags, _run_id(fields), extra,
+        exception, (record.pathname, record.funcName or "", record.lineno),
+    )  # fmt: skip
+    return entry, problems
+
+
+def _ids(fields: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Return the ids put on the record when it was made, or those of the open span for a record made elsewhere."""
+    made = fields.get("otelTraceID")
+    if made == "0":
+        return 0, 0, 0
+    if type(made) is str and len(made) == 32:
+        try:
+            return int(made, 16), int(fields["otelSpanID"], 16), int(bool(fields.get("otelTraceSampled")))
+        except (ValueError, TypeError, KeyError):  # an application's filter may have put its own text there
+            made = None
+    context = get_current_span().get_span_context()
+    return (context.trace_id, context.span_id, int(context.trace_flags)) if context.is_valid else (0, 0, 0)
+
+
+def _run_id(fields: Mapping[str, Any]) -> str | None:
+    made = fields.get("otelRunID")
+    if type(made) is str:
+        return made or None
+    run = current_run()
+    return run.id if run is not None else None
+
+
+def _message(record: logging.LogRecord, given: dict[str, Any], problems: list[Problem]) -> str:
+    """Format the message; a mapping as message (structlog's `wrap_for_formatter`, JSON loggers) goes into `given`."""
+    try:
+        message, arguments = record.msg, record.args
+        if type(message) is str:
+            if not arguments:
+                return message
+            return _formatted(message, arguments)
+        if isinstance(message, Mapping):
+            return _from_mapping(message, given)
+        shown = str(extras.argument(message))
+        return _formatted(shown, arguments) if arguments else shown
+    except Exception as error:  # the format is wrong, or an argument's own code raised
+        problems.append(Problem("bad_message", error))
+        template = record.msg if type(record.msg) is str else f"<{type(record.msg).__name__}>"
+        return f"{template} (arguments: {shorten(record.args)})" if record.args else template
+
+
+def _formatted(message: str, arguments: Any) -> str:
+    if isinstance(arguments, Mapping):
+        return str(message % {key: extras.argument(value) for key, value in arguments.items()})
+    return str(message % tuple([extras.argument(value) for value in arguments]))
+
+
+def _from_mapping(message: Mapping[Any, Any], given: dict[str, Any]) -> str:
+    for key in _STRUCTLOG_PRIVATE:
+        given.pop(key, None)
+    for key, value in message.items():
+        if key not in _STRUCTLOG_PRIVATE:
+            given.setdefault(key, value)
+    event = given.pop("event", None)
+    return str(event if event is not None else given.pop("message", ""))
+
+
+def _exception(
+    record: logging.LogRecord, exc_info: Any, given: dict[str, Any], problems: list[Problem]
+) -> dict[str, str] | None:
+    try:
+        if exc_info is True:
+            exc_info = sys.exc_info()
+        error = exc_info if isinstance(exc_info, BaseException) else exc_info[1] if isinstance(exc_info, tuple) else None
+        if isinstance(error, BaseException):
+            given.pop("exception", None)  # structlog's rendering of the same
+            return _described(error, problems)
+        rendered = record.exc_text or (given.pop("exception") if type(given.get("exception")) is str else None)
+        return {"stacktrace": rendered} if rendered else None
+    except Exception as failure:
+        problems.append(Problem("bad_exception", failure))
+        return None
+
+
+def _described(error: BaseException, problems: list[Problem]) -> dict[str, str]:
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        message = str(error)
+    except Exception as failure:
+        problems.append(Problem("bad_exception", failure))
+        message = f"<{kind.__name__} whose __str__ raised {type(failure).__name__}>"
+    stacktrace = "".join(traceback.format_exception(kind, error, error.__traceback__))
+    return {"type": name, "message": message, "stacktrace": stacktrace}
+
+
+def _extra(given: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    extra: dict[str, Any] = {}
+    for key, value in given.items():
+        try:
+            name = key if type(key) is str else extras.text(key)
+            extra[name] = extras.plain(value)
+        except Exception as error:
+            problems.append(Problem("bad_extra", error))
+            extra[key if type(key) is str else f"<{type(key).__name__}>"] = f"<{type(value).__qualname__}>"
+    return extra

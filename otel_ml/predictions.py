@@ -1,0 +1,160 @@
+"""One inference call: whose model, of which version, on how many rows, and with which features when it fails."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from otel_ml import capture, conventions, health, instruments
+from otel_ml.errors import ConfigurationError
+from otel_ml.operations import Operation, Spec
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+FeatureGetter = Callable[[tuple[Any, ...], dict[str, Any]], object]
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionSpec:
+    """What is known of an inference call when it is decorated.
+
+    Args:
+        base: The parts that it shares with a step.
+        version: Model version, or a function of the call's first argument.
+        feature_version: Feature version, or a function of the call's first argument.
+        features: Returns the features from the call's arguments.
+        prediction: Returns the prediction from the result; None: the result is the prediction.
+    """
+
+    base: Spec
+    version: str | Callable[[Any], object] | None
+    feature_version: str | Callable[[Any], object] | None
+    features: FeatureGetter
+    prediction: Callable[[Any], object] | None
+
+    def start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
+        """Begin one inference call."""
+        attributes: dict[str, Any] = {}
+        metric_attributes = self.base.metric_attributes
+        features: object = None
+        try:
+            features = self.features(args, kwargs)
+            rows, columns = capture.rows_and_columns(features)
+            version = _resolve(self.version, args)
+            feature_version = _resolve(self.feature_version, args)
+            attributes = {
+                key: value
+                for key, value in (
+                    (conventions.MODEL_VERSION, version),
+                    (conventions.FEATURE_VERSION, feature_version),
+                    (conventions.INPUT_ROWS, rows),
+                    (conventions.INPUT_COLUMNS, columns),
+                )
+                if value is not None
+            }
+            if version is not None:
+                metric_attributes = {**metric_attributes, conventions.MODEL_VERSION: version}
+            if rows is not None:
+                instruments.inference_rows.add(rows, metric_attributes)
+        except Exception as error:  # version= and features= are the caller's functions
+            health.internal_error("reading of features or version", error)
+        return Prediction(self, attributes, metric_attributes, features)
+
+
+class Prediction(Operation):
+    """One inference call under way.
+
+    This is where a call's features, prediction, duration and failure meet: an audit record is written from here.
+    """
+
+    __slots__ = ("_attributes", "_features", "_prediction_of")
+
+    def __init__(
+        self, spec: PredictionSpec, attributes: dict[str, Any], metric_attributes: dict[str, Any], features: object
+    ) -> None:
+        self._attributes = {**spec.base.metric_attributes, **attributes}
+        self._features = features
+        self._prediction_of = spec.prediction
+        super().__init__(spec.base, attributes, metric_attributes)
+
+    def stop(self, result: object) -> None:
+        """End a call that returned, with the rows of its prediction."""
+        try:
+            prediction = result if self._prediction_of is None else self._prediction_of(result)
+            rows, _ = capture.rows_and_columns(prediction)
+            if rows is not None:
+                self.span.set_attribute(conventions.OUTPUT_ROWS, rows)
+        except Exception as error:  # prediction= is the caller's function
+            health.internal_error("reading of a prediction", error)
+        super().stop(result)
+
+    def failure_extra(self) -> dict[str, Any]:
+        """Return model, versions and the masked features that the model was given."""
+        return {**self._attributes, conventions.FEATURES: capture.features(self._features)}
+
+
+def feature_getter(
+    function: Callable[..., Any] | None, features: str | Callable[..., object] | None
+) -> FeatureGetter:
+    """Return a function that finds the features among a call's arguments.
+
+    Args:
+        function: The decorated function; None for a block, which has no features.
+        features: Name of a parameter, a function of the call's arguments, or None for the first parameter that is
+            not `self` or `cls`.
+
+    Raises:
+        ConfigurationError: `features` is neither, or the function has no such parameter.
+    """
+    if features is not None and not isinstance(features, str):
+        if not callable(features):
+            raise ConfigurationError("inference(features=)", features, "a parameter's name or a function")
+        return _Called(features)
+    parameters = _parameters(function)
+    if features is None:
+        names = [name for name in parameters if name not in ("self", "cls")]
+        if not names:
+            return _first
+        return _Named(names[0], parameters.index(names[0]))
+    if function is not None and parameters and features not in parameters:
+        raise ConfigurationError("inference(features=)", features, f"one of the parameters {', '.join(parameters)}")
+    return _Named(features, parameters.index(features) if features in parameters else -1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    name: str
+    index: int
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
+        return args[self.index] if 0 <= self.index < len(args) else kwargs.get(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Called:
+    function: Callable[..., object]
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
+        return self.function(*args, **kwargs)
+
+
+def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
+    return args[0] if args else kwargs or None
+
+
+def _parameters(function: Callable[..., Any] | None) -> list[str]:
+    """Names of positional and keyword parameters, in order; `*args` and `**kwargs` are not features."""
+    if function is None:
+        return []
+    try:
+        found = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some built-in functions have no signature
+        return []
+    return [p.name for p in found if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
+def _resolve(value: str | Callable[[Any], object] | None, args: tuple[Any, ...]) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return str(value(*args[:1]))

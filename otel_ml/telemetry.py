@@ -1,0 +1,126 @@
+"""What `configure` returns: the pipelines of this process, and the way to flush and end them."""
+
+from __future__ import annotations
+
+import atexit
+import time
+from collections.abc import Callable
+from multiprocessing import util
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from otel_ml import health
+from otel_ml.settings import Settings
+
+
+class Pipeline(Protocol):
+    """One signal's way out of the process."""
+
+    def wake(self) -> None:
+        """Have its threads look at their queues now."""
+        ...
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything before has been delivered."""
+        ...
+
+    def close(self, timeout: float) -> bool:
+        """Flush and stop."""
+        ...
+
+
+class Telemetry:
+    """The telemetry of this process, from `configure` to `shutdown`. Also a context manager.
+
+    Args:
+        settings: The values in force.
+        directory: This process's folder for local files; it exists when a signal is written there.
+        pipelines: One a signal, in the order in which they end.
+        notes: One line for everything that was left as the application had set it.
+        on_close: Called with the final status after the pipelines ended.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        directory: Path,
+        pipelines: list[Pipeline],
+        notes: list[str],
+        on_close: list[Callable[[], None]],
+    ) -> None:
+        self.settings = settings
+        self.directory = directory
+        self.notes = notes
+        self._pipelines = pipelines
+        self._on_close = on_close
+        self._closed = False
+        atexit.register(self._at_exit)
+        util.register_after_fork(self, _flush_at_process_end)
+
+    @property
+    def closed(self) -> bool:
+        """Whether `shutdown` has been called."""
+        return self._closed
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Wait until everything recorded so far has been delivered.
+
+        Args:
+            timeout: Seconds to wait at most, for all signals together.
+
+        Returns:
+            False when the time was not enough.
+        """
+        return self._each(lambda pipeline, seconds: pipeline.flush(seconds), timeout)
+
+    def shutdown(self, timeout: float = 5.0) -> bool:
+        """Deliver what is left and stop. Safe to call twice; also called at exit.
+
+        Args:
+            timeout: Seconds to wait at most, for all signals together.
+
+        Returns:
+            False when something was lost; how much is in `otel_ml.dropped`.
+        """
+        if self._closed:
+            return True
+        self._closed = True
+        atexit.unregister(self._at_exit)
+        delivered = self._each(lambda pipeline, seconds: pipeline.close(seconds), timeout)
+        for action in self._on_close:
+            try:
+                action()
+            except Exception as error:
+                health.internal_error("shutdown", error)
+        return delivered
+
+    def _each(self, act: Callable[[Pipeline, float], bool], timeout: float) -> bool:
+        """Let all threads work at once, then wait for one after the other until the common deadline."""
+        deadline = time.monotonic() + timeout
+        done = True
+        for pipeline in self._pipelines:
+            pipeline.wake()
+        for pipeline in self._pipelines:
+            try:
+                done = act(pipeline, max(0.1, deadline - time.monotonic())) and done
+            except Exception as error:
+                health.internal_error("flush", error)
+                done = False
+        return done
+
+    def _at_exit(self) -> None:
+        self.shutdown()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.shutdown()
+
+
+def _flush_at_process_end(telemetry: Telemetry) -> None:
+    """Have a forked multiprocessing worker flush: it ends by `os._exit`, which skips atexit."""
+    util.Finalize(telemetry, telemetry.shutdown, exitpriority=100)

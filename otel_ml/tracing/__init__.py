@@ -1,0 +1,1 @@
+"""Spans on their way from the caller to the exporter."""

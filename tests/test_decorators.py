@@ -1,0 +1,434 @@
+"""`step` and `inference` on everything that can be called."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import pickle
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import cloudpickle
+import pytest
+
+import otel_ml
+from otel_ml.testing import CapturedTelemetry
+
+
+@otel_ml.step
+def double(x: int) -> int:
+    """Double it."""
+    return 2 * x
+
+
+class Model:
+    version = "1.2.0"
+
+    @otel_ml.step
+    def method(self, x: int) -> int:
+        return x + 1
+
+    @otel_ml.step
+    @classmethod
+    def over_classmethod(cls, x: int) -> tuple[str, int]:
+        return cls.__name__, x
+
+    @classmethod
+    @otel_ml.step
+    def under_classmethod(cls, x: int) -> tuple[str, int]:
+        return cls.__name__, x
+
+    @otel_ml.step
+    @staticmethod
+    def over_staticmethod(x: int) -> int:
+        return x
+
+    @staticmethod
+    @otel_ml.step("static")
+    def under_staticmethod(x: int) -> int:
+        return x
+
+    @otel_ml.inference(model="callable", version=lambda self: self.version)
+    def __call__(self, x: list[int]) -> list[int]:
+        return x
+
+
+def test_a_bare_decorator_makes_a_span_named_like_the_function(captured_telemetry: CapturedTelemetry) -> None:
+    """The span has the function's name, its step name and its code location, and the call its result."""
+    assert double(3) == 6
+    span = captured_telemetry.span("double")
+    span.has(attributes={"otel_ml.step.name": "double"}, status="UNSET")
+    assert span.attributes["code.function.name"].endswith("test_decorators.double")
+    assert captured_telemetry.duration_count("otel_ml.step.duration", otel_ml__step__name="double") == 1
+
+
+def test_signature_name_and_documentation_are_untouched() -> None:
+    """What tools read of a function is what it was before."""
+    assert str(inspect.signature(double)) == "(x: 'int') -> 'int'"
+    assert (double.__name__, double.__doc__, double.__module__) == ("double", "Double it.", __name__)
+
+
+def test_methods_classmethods_and_staticmethods_keep_their_binding(captured_telemetry: CapturedTelemetry) -> None:
+    """Whatever the order of decorators, the right first argument arrives."""
+    model = Model()
+    assert model.method(1) == 2
+    assert model.over_classmethod(1) == Model.under_classmethod(1) == ("Model", 1)
+    assert Model.over_staticmethod(1) == model.under_staticmethod(1) == 1
+    assert [span.name for span in captured_telemetry.spans] == [
+        "Model.method", "Model.over_classmethod", "Model.under_classmethod", "Model.over_staticmethod", "static",
+    ]  # fmt: skip
+
+
+def test_a_class_with_call_is_watched_and_its_version_read_from_the_instance(
+    captured_telemetry: CapturedTelemetry,
+) -> None:
+    """`version=` as a function gets the instance of each call."""
+    model = Model()
+    model.version = "9"
+    assert model([1, 2]) == [1, 2]
+    captured_telemetry.span("predict callable").has(
+        attributes={"otel_ml.model.version": "9", "otel_ml.input.rows": 2, "otel_ml.output.rows": 2}
+    )
+
+
+def test_inline_use_on_builtins_partials_and_callable_objects(captured_telemetry: CapturedTelemetry) -> None:
+    """Anything callable can be wrapped where it is called."""
+
+    class Adder:
+        def __call__(self, x: int) -> int:
+            return x + 1
+
+    assert otel_ml.step(len)([1, 2]) == 2
+    assert otel_ml.step(functools.partial(pow, 2))(3) == 8
+    assert otel_ml.step(Adder())(1) == 2
+    names = [span.name for span in captured_telemetry.spans]
+    assert names[:2] == ["len", "pow"] and names[2].endswith("Adder")
+
+
+def test_coroutines_stay_coroutine_functions(captured_telemetry: CapturedTelemetry) -> None:
+    """An async step is awaited inside its span."""
+
+    @otel_ml.step("load", attributes={"source": "s3"})
+    async def load(x: int) -> int:
+        await asyncio.sleep(0)
+        with otel_ml.step("inner"):
+            return x
+
+    assert inspect.iscoroutinefunction(load)
+    assert asyncio.run(load(4)) == 4
+    outer = captured_telemetry.span("load").has(attributes={"source": "s3"})
+    captured_telemetry.span("inner").has(parent=outer)
+
+
+def test_a_generator_stays_lazy_and_its_span_is_current_only_inside_it(captured_telemetry: CapturedTelemetry) -> None:
+    """Between two items the consumer is in its own context."""
+    started = []
+
+    @otel_ml.step
+    def rows(n: int) -> Iterator[int]:
+        started.append(True)
+        for i in range(n):
+            with otel_ml.step("row"):
+                yield i
+
+    assert inspect.isgeneratorfunction(rows)
+    iterator = rows(2)
+    assert not started
+    with otel_ml.step("consumer"):
+        for _ in iterator:
+            with otel_ml.step("use"):
+                continue
+    spans = captured_telemetry.spans
+    by_name = {span.name: span for span in spans}
+    generator = next(span for span in spans if span.name.endswith("rows"))
+    generator.has(attributes={"otel_ml.items": 2}, parent=by_name["consumer"])
+    assert {span.parent_id for span in spans if span.name == "use"} == {by_name["consumer"].span_id}
+    assert {span.parent_id for span in spans if span.name == "row"} == {generator.span_id}
+
+
+def test_generators_receive_what_is_sent_and_thrown_and_return_their_value(
+    captured_telemetry: CapturedTelemetry,
+) -> None:
+    """The generator protocol goes through unchanged."""
+
+    @otel_ml.step("echo")
+    def echo() -> Any:
+        received = yield "ready"
+        try:
+            yield received
+        except KeyError:
+            received = yield "caught"
+        return received
+
+    generator = echo()
+    assert next(generator) == "ready"
+    assert generator.send(1) == 1
+    assert generator.throw(KeyError()) == "caught"
+    with pytest.raises(StopIteration) as stopped:
+        generator.send("end")
+    assert stopped.value.value == "end"
+    captured_telemetry.span("echo").has(status="UNSET")
+
+
+def test_a_consumer_that_stops_early_ends_the_span_as_abandoned(captured_telemetry: CapturedTelemetry) -> None:
+    """Closing a generator is not an error."""
+
+    @otel_ml.step("endless")
+    def endless() -> Iterator[int]:
+        while True:
+            yield 1
+
+    generator = endless()
+    next(generator)
+    generator.close()  # type: ignore[attr-defined]
+    captured_telemetry.span("endless").has(attributes={"otel_ml.status": "abandoned"}, status="UNSET")
+    assert captured_telemetry.logs == []
+
+
+def test_async_generators_keep_their_context_and_end_when_closed_in_another_task(
+    captured_telemetry: CapturedTelemetry,
+) -> None:
+    """Closing from a task that never saw the span neither raises nor logs."""
+
+    @otel_ml.step("stream")
+    async def stream() -> AsyncIterator[str]:
+        while True:
+            with otel_ml.step("chunk"):
+                await asyncio.sleep(0)
+            yield "x"
+
+    async def main() -> None:
+        iterator = stream()
+        assert await anext(iterator) == "x"
+        assert await asyncio.create_task(iterator.__anext__()) == "x"
+        await asyncio.create_task(iterator.aclose())  # type: ignore[attr-defined]
+
+    asyncio.run(main())
+    span = captured_telemetry.span("stream").has(attributes={"otel_ml.status": "abandoned", "otel_ml.items": 2})
+    assert [chunk.parent_id for chunk in captured_telemetry.spans if chunk.name == "chunk"] == [span.span_id] * 2
+    assert captured_telemetry.logs == []
+
+
+def test_async_generators_receive_what_is_sent_and_thrown(captured_telemetry: CapturedTelemetry) -> None:
+    """`asend` and `athrow` reach the generator."""
+
+    @otel_ml.step("echo")
+    async def echo() -> Any:
+        received = yield "ready"
+        try:
+            yield received
+        except KeyError:
+            yield "caught"
+
+    async def main() -> list[Any]:
+        generator = echo()
+        out = [await anext(generator), await generator.asend(1), await generator.athrow(KeyError())]
+        with pytest.raises(StopAsyncIteration):
+            await anext(generator)
+        return out
+
+    assert asyncio.run(main()) == ["ready", 1, "caught"]
+    captured_telemetry.span("echo").has(status="UNSET")
+
+
+def test_a_cancelled_task_is_cancelled_not_failed(captured_telemetry: CapturedTelemetry) -> None:
+    """Cancellation is a status of its own, without an ERROR log."""
+
+    @otel_ml.step("wait")
+    async def wait() -> None:
+        await asyncio.sleep(60)
+
+    async def main() -> None:
+        task = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    captured_telemetry.span("wait").has(attributes={"otel_ml.status": "cancelled"}, status="UNSET")
+    assert captured_telemetry.logs == []
+
+
+def test_an_exception_is_recorded_once_and_reraised_untouched(captured_telemetry: CapturedTelemetry) -> None:
+    """The innermost span has the event and the log; the outer one only status and type; the object is the same."""
+    error = ValueError("no such column")
+
+    @otel_ml.step("inner")
+    def inner() -> None:
+        raise error
+
+    @otel_ml.step("outer")
+    def outer() -> None:
+        inner()
+
+    with pytest.raises(ValueError, match="no such column") as raised:
+        outer()
+    assert raised.value is error
+    assert error.args == ("no such column",) and error.__cause__ is None
+    inner_span = captured_telemetry.span("inner").has(attributes={"error.type": "ValueError"}, status="ERROR")
+    outer_span = captured_telemetry.span("outer").has(attributes={"error.type": "ValueError"}, status="ERROR")
+    assert [name for name, _ in inner_span.events] == ["exception"] and outer_span.events == []
+    assert "no such column" in inner_span.events[0][1]["exception.stacktrace"]
+    record = captured_telemetry.log("inner failed: ValueError: no such column")
+    assert (record.level, record.span_id) == ("ERROR", inner_span.span_id)
+    assert captured_telemetry.duration_count("otel_ml.step.duration", error__type="ValueError") == 2
+
+
+def test_a_failing_model_logs_its_masked_features(captured_telemetry: CapturedTelemetry) -> None:
+    """What caused the failure is in the log, personal data is not."""
+
+    @otel_ml.inference(model="fraud", version="1.2.0", feature_version="7")
+    def predict(features: dict[str, Any]) -> float:
+        return features["income"] / features["children"]  # type: ignore[no-any-return]
+
+    with pytest.raises(ZeroDivisionError):
+        predict({"income": 10.5, "children": 0, "email": "ada@example.org", "password": "hunter2"})
+    record = captured_telemetry.log("predict fraud failed")
+    features = record.attributes["otel_ml.features"]
+    assert features["income"] == 10.5 and features["children"] == 0
+    assert "ada@example.org" not in str(record) and "hunter2" not in str(record)
+    assert record.attributes["otel_ml.model.version"] == "1.2.0"
+    assert record.attributes["otel_ml.feature.version"] == "7"
+
+
+@pytest.mark.parametrize(("code", "status"), [(None, "UNSET"), (0, "UNSET"), (3, "ERROR")])
+def test_system_exit_is_a_failure_only_with_a_code(
+    captured_telemetry: CapturedTelemetry, code: int | None, status: str
+) -> None:
+    """Leaving the program on purpose is not an error."""
+    with pytest.raises(SystemExit), otel_ml.step("leave"):
+        raise SystemExit(code)
+    captured_telemetry.span("leave").has(status=status)
+
+
+def test_one_context_manager_may_be_nested_and_shared_by_threads_and_tasks(
+    captured_telemetry: CapturedTelemetry,
+) -> None:
+    """State belongs to the entry, not to the object."""
+    shared = otel_ml.step("shared")
+    barrier = threading.Barrier(4)
+
+    def work() -> None:
+        with shared as outer, shared as inner:
+            barrier.wait()
+            assert outer is not inner
+
+    async def task() -> None:
+        async with shared:
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        await asyncio.gather(*(task() for _ in range(5)))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    asyncio.run(main())
+    spans = captured_telemetry.spans
+    assert len(spans) == 4 * 2 + 5
+    assert sum(span.parent_id is not None for span in spans) == 4
+
+
+def test_recursion_nests(captured_telemetry: CapturedTelemetry) -> None:
+    """Each call of a recursive step is a child of the call around it."""
+
+    @otel_ml.step("down")
+    def down(n: int) -> int:
+        return n if n == 0 else down(n - 1)
+
+    assert down(3) == 0
+    spans = captured_telemetry.spans
+    assert [span.parent_id for span in spans[:-1]] == [span.span_id for span in spans[1:]]
+
+
+def test_pickle_and_cloudpickle_send_decorated_functions() -> None:
+    """A module's function pickles by name, and one of `__main__` by value, as joblib's workers need it."""
+    assert pickle.loads(pickle.dumps(double))(2) == 4
+    code = (
+        "import cloudpickle, sys, otel_ml\n"
+        "@otel_ml.inference(model='m', version='1')\n"
+        "def predict(x): return [v + 1 for v in x]\n"
+        "sys.stdout.buffer.write(cloudpickle.dumps(predict))\n"
+    )
+    sent = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout
+    assert cloudpickle.loads(sent)([1]) == [2]
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda: otel_ml.step(3), r"step\(name\): expected a name or a function, received 3"),  # type: ignore[call-overload]
+        (lambda: otel_ml.step("x", attributes=3), r"step\(attributes=\): expected a mapping"),  # type: ignore[call-overload]
+        (lambda: otel_ml.step("x", inputs="a.csv"), r"expected a list of paths, received 'a.csv'"),
+        (lambda: otel_ml.inference(model="m", version=1), r"inference\(version=\): expected a string or a function"),  # type: ignore[call-overload]
+        (lambda: otel_ml.inference(model="m", prediction=1), r"inference\(prediction=\)"),  # type: ignore[call-overload]
+        (lambda: otel_ml.inference(model="m", features="y")(double), r"expected one of the parameters x, received 'y'"),
+        (lambda: otel_ml.inference(model="m", features=4)(double), r"expected a parameter's name or a function"),  # type: ignore[call-overload]
+    ],
+)
+def test_wrong_arguments_say_what_would_be_right(use: Any, message: str) -> None:
+    """A mistake is told where it is made, not at the first call."""
+    with pytest.raises(otel_ml.ConfigurationError, match=message):
+        use()
+
+
+def test_features_by_name_and_by_function_and_predictions_by_function(captured_telemetry: CapturedTelemetry) -> None:
+    """Rows are those of what the caller calls features and prediction."""
+
+    @otel_ml.inference(model="named", features="x", prediction=lambda result: result["scores"])
+    def named(request_id: str, *, x: list[int]) -> dict[str, Any]:
+        return {"scores": [0.5] * len(x)}
+
+    @otel_ml.inference(model="computed", features=lambda request: request["rows"])
+    def computed(request: dict[str, Any]) -> int:
+        return 1
+
+    named("r1", x=[1, 2, 3])
+    computed({"rows": [[1, 2]]})
+    captured_telemetry.span("predict named").has(attributes={"otel_ml.input.rows": 3, "otel_ml.output.rows": 3})
+    captured_telemetry.span("predict computed").has(attributes={"otel_ml.input.rows": 1})
+
+
+def test_a_hook_of_the_caller_that_raises_does_not_reach_the_call(captured_telemetry: CapturedTelemetry) -> None:
+    """Errors in `version=`, `features=` and `prediction=` are survived and said."""
+
+    def broken(*args: Any) -> Any:
+        raise RuntimeError("hook")
+
+    @otel_ml.inference(model="m", version=broken, features=broken, prediction=broken)
+    def predict(x: int) -> int:
+        return x
+
+    assert predict(5) == 5
+    captured_telemetry.span("predict m").has(status="UNSET")
+
+
+def test_disabled_telemetry_is_a_plain_call(captured_telemetry: CapturedTelemetry) -> None:
+    """With `OTEL_SDK_DISABLED` nothing is recorded, for any kind of function."""
+    from otel_ml import instruments
+
+    @otel_ml.step
+    def numbers() -> Iterator[int]:
+        yield 1
+
+    @otel_ml.step
+    async def coroutine() -> int:
+        return 2
+
+    @otel_ml.step
+    async def stream() -> AsyncIterator[int]:
+        yield 3
+
+    async def consume() -> list[int]:
+        return [item async for item in stream()]
+
+    instruments.enabled = False
+    assert (double(1), list(numbers()), asyncio.run(coroutine()), asyncio.run(consume())) == (2, [1], 2, [3])
+    assert [span.name for span in captured_telemetry.spans if "stream" not in span.name] == []

@@ -1,0 +1,93 @@
+"""Exceptions as masked, bounded text."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from otel_ml import exceptions
+
+
+class Refusing(Exception):
+    """Has no room for a mark, and no text."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(name)
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def raised(error: BaseException) -> BaseException:
+    try:
+        raise error
+    except BaseException as caught:
+        return caught
+
+
+def test_type_names_are_qualified_except_for_builtins() -> None:
+    """As OpenTelemetry's `error.type` has them."""
+    assert exceptions.error_type(ValueError()) == "ValueError"
+    assert exceptions.error_type(Refusing()) == f"{__name__}.Refusing"
+
+
+def test_message_and_trace_are_masked() -> None:
+    """Personal data in an exception's text does not leave."""
+    failure = exceptions.describe(raised(ValueError("no user ada@example.org")))
+    assert failure.message.startswith("no user ") and "ada@example.org" not in failure.message
+    assert "ValueError: no user" in failure.stacktrace and "ada@example.org" not in failure.stacktrace
+
+
+def test_causes_are_in_the_trace() -> None:
+    """A chain of exceptions is shown whole."""
+    try:
+        try:
+            raise KeyError("first")
+        except KeyError as cause:
+            raise ValueError("second") from cause
+    except ValueError as error:
+        stacktrace = exceptions.describe(error).stacktrace
+    assert "KeyError: 'first'" in stacktrace and "direct cause" in stacktrace
+
+
+def test_a_huge_message_keeps_head_and_tail() -> None:
+    """Fifty megabytes become thirty-two kibibytes that still say what it was."""
+    failure = exceptions.describe(raised(ValueError("head" + "x" * 50_000_000 + "tail")))
+    for text in (failure.message, failure.stacktrace):
+        assert len(text) < 33 * 1024
+        assert "characters left out" in text
+    assert failure.message.startswith("head") and failure.message.endswith("tail")
+
+
+def test_a_long_chain_and_deep_recursion_are_bounded() -> None:
+    """A thousand causes and frames end up within the bound."""
+    error: BaseException = ValueError("0")
+    for number in range(1000):
+        new = ValueError(str(number))
+        new.__cause__ = error
+        error = new
+    assert len(exceptions.describe(error).stacktrace) < 33 * 1024
+
+    def recurse() -> None:
+        recurse()
+
+    with pytest.raises(RecursionError) as caught:
+        recurse()
+    assert "RecursionError" in exceptions.describe(caught.value).stacktrace
+
+
+def test_an_exception_without_text_or_room_for_a_mark_is_described() -> None:
+    """Whatever the class does, something is said of it."""
+    failure = exceptions.describe(Refusing())
+    assert failure.message == "<__str__ raised RuntimeError>"
+    assert "Refusing" in failure.stacktrace
+    assert exceptions.first_time(Refusing())
+
+
+def test_the_mark_is_set_once_and_travels_by_pickle() -> None:
+    """What a worker process recorded is not recorded again by its parent."""
+    error = ValueError("x")
+    assert exceptions.first_time(error)
+    assert not exceptions.first_time(error)
+    assert not exceptions.first_time(pickle.loads(pickle.dumps(error)))

@@ -1,0 +1,171 @@
+"""The bounded queue and its thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_ml import health, worker
+from otel_ml.worker import BatchWorker
+from support import run_python
+
+
+def collecting(items: list[int], **bounds: float) -> BatchWorker[int]:
+    options = {"queue_size": 1000, "batch_size": 10, "interval": 0.01, **bounds}
+    return BatchWorker("traces", items.extend, **options)  # type: ignore[arg-type]
+
+
+@given(st.lists(st.integers(), max_size=200), st.integers(1, 20))
+def test_every_item_arrives_once_in_order_and_in_bounded_batches(items: list[int], batch_size: int) -> None:
+    """What is put is consumed, whatever the size of a batch."""
+    batches: list[list[int]] = []
+    subject = BatchWorker("traces", batches.append, queue_size=1000, batch_size=batch_size, interval=0.01)
+    for item in items:
+        assert subject.put(item)
+    assert subject.flush(10)
+    assert [item for batch in batches for item in batch] == items
+    assert all(len(batch) <= batch_size for batch in batches)
+    assert subject.close(10)
+
+
+def test_a_full_queue_drops_counts_and_never_waits() -> None:
+    """While the sink hangs, the caller goes on; what does not fit is counted."""
+    release, entered = threading.Event(), threading.Event()
+
+    def hang(batch: list[int]) -> None:
+        entered.set()
+        release.wait(30)
+
+    subject = BatchWorker("traces", hang, queue_size=5, batch_size=1, interval=0.01)
+    subject.put(0)
+    assert entered.wait(10)
+    accepted = [subject.put(i) for i in range(20)]
+    assert accepted.count(True) == 5
+    assert health.dropped() == {("traces", "queue_full"): 15}
+    assert not subject.flush(0.05)
+    release.set()
+    assert subject.close(10)
+
+
+def test_close_counts_what_did_not_get_out_in_time() -> None:
+    """A sink that hangs at the end costs the time that was given and no more, and the loss is counted."""
+    release = threading.Event()
+    subject = BatchWorker("logs", lambda batch: release.wait(30) and None, queue_size=50, batch_size=1, interval=0.01)
+    for item in range(10):
+        subject.put(item)
+    started = time.monotonic()
+    assert not subject.close(0.2)
+    assert time.monotonic() - started < 10
+    assert health.dropped()["logs", "shutdown"] >= 9 - 1
+    release.set()
+
+
+def test_a_closed_worker_takes_nothing_and_says_so() -> None:
+    """Items that come too late are counted, and a second close does nothing."""
+    items: list[int] = []
+    subject = collecting(items)
+    assert subject.close(5) and subject.close(5)
+    assert not subject.put(1)
+    assert (items, health.dropped()) == ([], {("traces", "shutdown"): 1})
+
+
+def test_a_sink_that_raises_costs_its_batch_only() -> None:
+    """The thread lives on, and the loss is counted."""
+    items: list[int] = []
+
+    def consume(batch: list[int]) -> None:
+        if 1 in batch:
+            raise OSError("disk")
+        items.extend(batch)
+
+    subject = BatchWorker("metrics", consume, queue_size=10, batch_size=1, interval=0.01)
+    for item in (0, 1, 2):
+        subject.put(item)
+    assert subject.flush(10)
+    assert items == [0, 2]
+    assert health.dropped()["metrics", "export_failed"] == 1
+    subject.close(5)
+
+
+def test_the_thread_knows_that_it_is_exporting() -> None:
+    """Code can tell that it runs inside an export, and the caller's thread is not inside one."""
+    seen: list[bool] = []
+    subject: BatchWorker[int] = BatchWorker(
+        "logs", lambda batch: seen.append(worker.exporting()), queue_size=1, batch_size=1, interval=0.01
+    )
+    subject.put(1)
+    assert subject.flush(10)
+    assert (seen, worker.exporting()) == ([True], False)
+    subject.close(5)
+
+
+def test_a_forked_child_starts_empty_with_a_thread_of_its_own() -> None:
+    """The parent's queue is the parent's; the child's own items arrive."""
+    done = run_python(
+        """
+        import os, threading
+        from otel_ml.worker import BatchWorker
+        items, hold = [], threading.Event()
+        def consume(batch):
+            items.extend(batch)
+        subject = BatchWorker("traces", consume, queue_size=100, batch_size=10, interval=60.0)
+        subject.put("parent")
+        pid = os.fork()
+        if pid == 0:
+            items.clear()
+            subject.put("child")
+            ok = subject.flush(10) and items == ["child"]
+            os._exit(0 if ok else 1)
+        _, status = os.waitpid(pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        assert subject.flush(10) and items == ["parent"], items
+        """
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_threads_that_put_at_once_lose_nothing() -> None:
+    """Sixteen threads and one queue: the counts agree."""
+    items: list[int] = []
+    subject = collecting(items, queue_size=100_000)
+    threads = [threading.Thread(target=lambda: [subject.put(1) for _ in range(500)]) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert subject.close(30)
+    assert len(items) == 16 * 500
+
+
+def test_put_at_interpreter_shutdown_is_delivered_by_close() -> None:
+    """When no thread can be started any more, the items are consumed by whoever closes."""
+    done = run_python(
+        """
+        import atexit
+        from otel_ml.worker import BatchWorker
+        items = []
+        subject = BatchWorker("traces", items.extend, queue_size=10, batch_size=10, interval=0.01)
+        subject._start = lambda: None  # what _start does when the interpreter refuses a thread
+        def late():
+            subject.put(1)
+            assert subject.close(5)
+            print(items)
+        atexit.register(late)
+        """
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "[1]"), done.stderr
+
+
+def test_the_worker_does_not_keep_itself_alive() -> None:
+    """A worker that is dropped is collected: the fork hook holds it weakly."""
+    import gc
+    import weakref
+
+    subject = collecting([])
+    reference = weakref.ref(subject)
+    del subject
+    gc.collect()
+    assert reference() is None
