@@ -13,7 +13,7 @@ VENV := .venv
 BENCH_VENV := .venv-bench
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet
-WHEEL = $(wildcard dist/otel_ml-*.whl)
+WHEEL := $$(echo dist/otel_ml-*.whl)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
@@ -23,10 +23,10 @@ export PIP_ROOT_USER_ACTION := ignore
 SOURCES := $(shell find otel_ml -name __pycache__ -prune -o -print) $(wildcard README.md) LICENSE
 CHECKED := otel_ml tests $(wildcard benchmarks scripts examples)
 
-.PHONY: help demo test lint typecheck format bench docs-check clean
+.PHONY: help demo test lint typecheck format docs docs-check bench clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: $(VENV)/.demo $(VENV)/.installed ## Train and serve a small model, and show its trace, logs and metrics
 	@$(BIN)/otel-ml demo
@@ -49,6 +49,15 @@ format: $(VENV)/.lint ## Format the code and sort its imports
 	@$(BIN)/ruff check --fix $(CHECKED)
 	@$(BIN)/ruff format $(CHECKED)
 
+docs: $(VENV)/.test $(VENV)/.installed ## Write the pages that are generated from the code
+	@$(BIN)/python scripts/generate_docs.py
+
+docs-check: $(VENV)/.test $(VENV)/.installed ## Check that the generated pages say what the code says
+	@$(BIN)/python scripts/generate_docs.py --check
+
+bench: $(BENCH_VENV)/.installed ## Measure the cost of a call, beside other instrumentations
+	@$(BENCH_VENV)/bin/python -m benchmarks
+
 clean: ## Remove the environments, caches and everything built
 	rm -rf $(VENV) $(BENCH_VENV) dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
@@ -56,7 +65,7 @@ clean: ## Remove the environments, caches and everything built
 define new_venv
 @test -n "$(PYTHON)" || { echo "No Python found: install Python 3.11 or newer, or say make PYTHON=/path/to/python" >&2; exit 1; }
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	{ echo "$(PYTHON) is $$($(PYTHON) -V 2>&1 || echo 'not a Python'): Python 3.11 or newer is needed; say make PYTHON=/path/to/python" >&2; exit 1; }
+	{ echo "$(PYTHON) is $$($(PYTHON) -V 2>/dev/null || echo no Python): Python 3.11 or newer is needed; say make PYTHON=/path/to/python" >&2; exit 1; }
 @echo "Creating $(1) with $$($(PYTHON) -V) ..."
 @$(PYTHON) -m venv --clear $(1)
 @$(1)/bin/python -m pip --quiet install --upgrade 'pip>=25.1' 'hatchling>=1.27'
@@ -73,17 +82,27 @@ dist/.built: $(SOURCES) pyproject.toml | $(VENV)/.tools
 	@touch $@
 
 $(VENV)/.installed: dist/.built
-	@$(PIP) install --no-index --no-deps --force-reinstall $(WHEEL)
+	@$(PIP) install --no-index --no-deps --force-reinstall "$(WHEEL)"
 	@touch $@
 
 $(VENV)/.demo: pyproject.toml | dist/.built
 	@echo "Installing what the demo needs (the first time takes about a minute) ..."
-	@$(PIP) install '$(WHEEL)[demo]'
+	@$(PIP) install "$(WHEEL)[demo]"
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | dist/.built
 	@echo "Installing what the tests need (the first time takes one or two minutes) ..."
-	@$(PIP) install '$(WHEEL)[all]' --group test
+	@$(PIP) install "$(WHEEL)[all]" --group test
+	@touch $@
+
+$(BENCH_VENV)/.peers: pyproject.toml | dist/.built
+	$(call new_venv,$(BENCH_VENV))
+	@echo "Installing the instrumentations to compare with (the first time takes a few minutes) ..."
+	@$(BENCH_VENV)/bin/python -m pip --quiet install "$(WHEEL)[demo]" --group bench
+	@touch $@
+
+$(BENCH_VENV)/.installed: dist/.built | $(BENCH_VENV)/.peers
+	@$(BENCH_VENV)/bin/python -m pip --quiet install --no-index --no-deps --force-reinstall "$(WHEEL)"
 	@touch $@
 
 $(VENV)/.lint: pyproject.toml | $(VENV)/.tools

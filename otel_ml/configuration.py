@@ -16,17 +16,18 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.threading import ThreadingInstrumentor
 from opentelemetry.sdk.resources import Resource
 
-from otel_ml import conventions, health, instruments, propagation, redaction, runs
-from otel_ml import logs as logs_package
-from otel_ml import metrics as metrics_package
-from otel_ml import tracing as tracing_package
+from otel_ml import conventions, exceptions, health, instruments, propagation, runs
 from otel_ml.errors import ConfigurationError
 from otel_ml.export import destinations
+from otel_ml.logs import setup as log_setup
 from otel_ml.manifest import Manifest
+from otel_ml.metrics import setup as metric_setup
 from otel_ml.options import Logs, Metrics, Redaction, Traces
 from otel_ml.redaction import Redactor
+from otel_ml.redaction import use as use_redactor
 from otel_ml.settings import Settings, resolve, state_directories, writable_directory
 from otel_ml.telemetry import Pipeline, Telemetry
+from otel_ml.tracing import setup as trace_setup
 
 _logger = logging.getLogger(conventions.SCOPE)
 _lock = threading.Lock()
@@ -114,7 +115,7 @@ def _inert(settings: Settings) -> Telemetry:
 def _start(settings: Settings) -> Telemetry:
     instruments.enabled = True
     options = settings.redaction
-    redaction.use(Redactor(options) if options is not None else Redactor.off())
+    use_redactor(Redactor(options) if options is not None else Redactor.off())
     run_id = runs.process_run_id()
     directory, manifest = _local_directory(settings, run_id)
     resource = _resource(settings)
@@ -172,7 +173,7 @@ def _resource(settings: Settings) -> Resource:
 def _traces(settings: Settings, resource: Resource, directory: Path, manifest: Manifest | None) -> Pipeline:
     assert settings.traces is not None  # noqa: S101  the caller checked; for the type checker
     on_run = (lambda run: manifest.add_run(run.id, run.name)) if manifest is not None else (lambda run: None)
-    return tracing_package.start(
+    return trace_setup.start(
         settings.traces,
         resource=resource,
         exporters=destinations.span_exporters(settings, directory),
@@ -183,7 +184,7 @@ def _traces(settings: Settings, resource: Resource, directory: Path, manifest: M
 
 def _metrics(settings: Settings, resource: Resource, directory: Path) -> Pipeline:
     assert settings.metrics is not None  # noqa: S101
-    return metrics_package.start(
+    return metric_setup.start(
         settings.metrics,
         resource=resource,
         exporter=destinations.metric_exporter(settings, directory),
@@ -193,11 +194,11 @@ def _metrics(settings: Settings, resource: Resource, directory: Path) -> Pipelin
 
 def _logs(settings: Settings, resource: Resource, directory: Path) -> Pipeline:
     assert settings.logs is not None  # noqa: S101
-    return logs_package.start(
+    return log_setup.start(
         settings.logs,
         service=settings.service_name,
         resource=resource,
-        directory=directory if "file" in settings.exporters["logs"] else None,
+        directory=settings.logs.directory or (directory if "file" in settings.exporters["logs"] else None),
         exporter=destinations.log_exporter(settings, directory),
         set_level=settings.level_given,
     )
@@ -211,7 +212,7 @@ def _propagate_everywhere() -> list[Callable[[], None]]:
         threading_instrumentor.instrument()
         undo.append(threading_instrumentor.uninstrument)
     if not trace.get_current_span().get_span_context().is_valid:
-        token = context_api.attach(propagation.extract_environment())
+        token = context_api.attach(propagation.extract_environment(propagation.inherited_environment()))
         undo.append(lambda: _detach(token))
     return undo
 
@@ -223,14 +224,12 @@ def _detach(token: Any) -> None:
 
 def log_uncaught_exceptions() -> None:
     """Log what ends the program, once, before Python prints it: for programs that know nothing of otel_ml."""
-    from otel_ml import exceptions  # noqa: PLC0415
-
     previous = sys.excepthook
     logger = logging.getLogger(f"{conventions.SCOPE}.uncaught")
 
     def hook(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
         if isinstance(error, Exception) and exceptions.first_time(error):
-            logger.error("uncaught %s: %s", exceptions.error_type(error), error, exc_info=(kind, error, traceback))
+            logger.error("uncaught %s", exceptions.error_type(error), exc_info=(kind, error, traceback))
         previous(kind, error, traceback)
 
     sys.excepthook = hook

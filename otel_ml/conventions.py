@@ -115,6 +115,21 @@ RUN_COMMAND: Final = "otel_ml.run.command"
 RUN_SEED: Final = "otel_ml.run.seed"
 """Random seed that the configuration names. On the run's span and log record."""
 
+RUN_OVERRIDES: Final = "otel_ml.run.overrides"
+"""Hydra's overrides of the configuration. On the run's span and log record."""
+
+EVENT_NAME: Final = "event.name"
+"""What a log record stands for. On the log records of runs."""
+
+RUN_STARTED: Final = "otel_ml.run.start"
+"""`event.name` of the log record that describes how a run was started."""
+
+CONFIG_CHANGED: Final = "otel_ml.run.config.change"
+"""`event.name` of the log record, and name of the span event, of a later change of a run's configuration."""
+
+CONFIG_CHANGES: Final = "otel_ml.run.config.changes"
+"""Old and new value by dotted name, masked. On that log record, and as JSON on that span event."""
+
 RUN_EXIT_CODE: Final = "otel_ml.run.exit_code"
 """Exit code of a command started by `otel-ml run`. On the run's span."""
 
@@ -128,7 +143,8 @@ GIT_DIRTY: Final = "otel_ml.run.git.dirty"
 """Whether tracked files differed from that commit. On the run's span and log record."""
 
 STEP_BUCKETS: Final = (
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0,
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+    1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0,
 )  # fmt: skip
 """Bucket bounds of the step duration histogram, seconds: 1 ms to 1 h."""
 

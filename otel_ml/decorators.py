@@ -111,10 +111,9 @@ def inference(
     attributes: Mapping[str, Any] | None = None,
     audit: bool = True,
 ) -> Any:
-    """Watch an inference call: a span with rows and columns, its duration as a histogram, and when it raises an ERROR
-    log with the masked features.
+    """Watch an inference call: a span with rows and columns, its duration, and an ERROR log with features on failure.
 
-    It is used in the same ways as `step`.
+    The features of that log are masked and bounded. It is used in the same ways as `step`.
 
     Args:
         model: Name of the model; default: the function's name.

@@ -6,6 +6,7 @@ done by a thread of a few tens of milliseconds, which then fills the run's span 
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import re
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-from otel_ml import capture, conventions, health, redaction
+from otel_ml import conventions, health, propagation, redaction
 
 RUN_OVERRIDES = "otel_ml.run.overrides"
 """What the command line of a Hydra application overrode, masked. On the run's span and log record."""
@@ -60,14 +61,15 @@ def copied(config: Any) -> dict[str, Any]:
     """Return what is known only now, quickly: all of it may be changed by the code that runs next.
 
     Args:
-        config: Configuration of the run as plain data, or None.
+        config: Configuration of the run as plain bounded data, or None.
     """
+    inherited = propagation.inherited_environment()
     return {
-        "config": capture.snapshot(config) if config is not None else None,
+        "config": config,
         "overrides": _hydra_overrides(),
-        "variables": {name: value for name, value in os.environ.items() if _is_relevant(name)},
+        "variables": {name: value for name, value in inherited.items() if _is_relevant(name)},
         "arguments": list(sys.orig_argv),
-        "modules": {name.partition(".")[0] for name in list(sys.modules)} - sys.stdlib_module_names,
+        "modules": frozenset(name.partition(".")[0] for name in list(sys.modules)) - sys.stdlib_module_names,
         "directory": _working_directory(),
     }
 
@@ -141,17 +143,18 @@ def git_state(directory: str | None) -> dict[str, Any]:
     return state
 
 
-def package_versions(modules: Iterable[str]) -> dict[str, str]:
+@functools.lru_cache(maxsize=8)
+def package_versions(modules: frozenset[str]) -> dict[str, str]:
     """Return the versions of the distributions that provide the given top-level modules, 256 at most.
 
     Reads the distributions' file lists in a fifth of the time of `importlib.metadata.packages_distributions`.
     """
-    imported = set(modules)
     versions: dict[str, str] = {}
     for distribution in metadata.distributions():
         try:
-            if not imported.isdisjoint(_top_level_modules(distribution)):
-                versions[distribution.name] = distribution.version
+            name = str(distribution.name)  # None, against its annotation, where the metadata is missing
+            if not modules.isdisjoint(_top_level_modules(distribution)):
+                versions.setdefault(name, str(distribution.version))
         except Exception as error:  # half-removed distributions lie around in many environments
             health.internal_error("reading of package metadata", error)
     return dict(sorted(versions.items())[:_MOST_ITEMS])
@@ -191,7 +194,7 @@ def _is_relevant(name: str) -> bool:
 
 def _working_directory() -> str | None:
     try:
-        return os.getcwd()  # noqa: PTH109  the text is all that is needed
+        return os.getcwd()
     except OSError:  # it was deleted
         return None
 

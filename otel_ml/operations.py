@@ -125,7 +125,7 @@ class Operation:
             return
         spec = self._spec
         try:
-            record_failure(self.span, error, spec.logger, spec.span_name, self.failure_extra(), spec.code)
+            record_failure(self.span, error, spec.logger, spec.span_name, self.failure_extra(), code=spec.code)
         except Exception as own:
             health.internal_error("recording of an exception", own)
 
@@ -162,6 +162,7 @@ def record_failure(
     logger: logging.Logger,
     subject: str,
     extra: Mapping[str, Any],
+    *,
     code: tuple[str, int, str] = ("", 0, ""),
 ) -> None:
     """Put an exception on a span, and log it unless that was done before.

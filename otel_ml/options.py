@@ -26,7 +26,7 @@ class Traces:
         interval: Seconds between two exports.
 
     Raises:
-        ConfigurationError: A value is not a positive number, or `batch_size` is above `queue_size`.
+        ConfigurationError: A value is not a positive number.
     """
 
     queue_size: int = 8192
@@ -37,8 +37,6 @@ class Traces:
         _whole("Traces.queue_size", self.queue_size, least=1)
         _whole("Traces.batch_size", self.batch_size, least=1)
         _seconds("Traces.interval", self.interval)
-        if self.batch_size > self.queue_size:
-            raise ConfigurationError("Traces.batch_size", self.batch_size, f"at most queue_size ({self.queue_size})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

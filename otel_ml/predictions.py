@@ -94,9 +94,7 @@ class Prediction(Operation):
         return {**self._attributes, conventions.FEATURES: capture.features(self._features)}
 
 
-def feature_getter(
-    function: Callable[..., Any] | None, features: str | Callable[..., object] | None
-) -> FeatureGetter:
+def feature_getter(function: Callable[..., Any] | None, features: str | Callable[..., object] | None) -> FeatureGetter:
     """Return a function that finds the features among a call's arguments.
 
     Args:

@@ -183,7 +183,7 @@ class _Collector(logging.Handler):
 
 @pytest.fixture
 def captured_telemetry() -> Iterator[CapturedTelemetry]:
-    """Capture what otel_ml's decorators and the standard logging emit in one test; global providers stay as they are."""
+    """Capture what decorators and standard logging emit in one test; global providers stay as they are."""
     from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415  plug-ins load in every pytest run
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader  # noqa: PLC0415
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415

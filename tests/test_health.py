@@ -37,7 +37,8 @@ def test_an_error_of_our_own_is_counted_each_time_and_said_once(caplog: pytest.L
         health.internal_error("capture", Mute())
     assert health.dropped() == {("internal", "capture"): 2}
     assert [record.getMessage() for record in caplog.records] == [
-        "otel_ml survived an error of its own in capture (further ones are only counted): Mute: <__str__ raised RuntimeError>"
+        "otel_ml survived an error of its own in capture (further ones are only counted): "
+        "Mute: <__str__ raised RuntimeError>"
     ]
 
 

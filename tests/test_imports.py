@@ -19,12 +19,14 @@ PACKAGE = Path(otel_ml.__file__).parent
 INSTRUMENTATION = (
     {"conventions", "errors"},
     {"health", "options"},
-    {"worker", "environment_table", "identity", "redaction"},
+    {"worker", "environment_table", "identity", "credentials", "key_names", "personal_data"},
+    {"redaction"},
     {"capture", "exceptions", "instruments", "propagation"},
-    {"environment", "runs"},
-    {"operations"},
-    {"wrappers"},
-    {"steps", "predictions"},
+    {"environment", "operations"},
+    {"run_record"},
+    {"execution"},
+    {"runs", "wrappers"},
+    {"predictions", "steps"},
     {"decorators"},
 )
 DISTRO = (
@@ -75,7 +77,7 @@ def against_the_direction(package: Path) -> list[str]:
         for name in imported(tree, set(RANK))
         if name.partition(".")[0] == "otel_ml"
         and unit_of(module) != unit_of(name)
-        and RANK[unit_of(name)] >= RANK[unit_of(module)]
+        and RANK.get(unit_of(name), 0) >= RANK.get(unit_of(module), 0)
     ]
 
 

@@ -15,7 +15,6 @@ from otel_ml import ConfigurationError, Error, Logs, Metrics, Redaction, Traces
     [
         (Traces, {"queue_size": 0}, "Traces.queue_size: expected a whole number of at least 1, received 0"),
         (Traces, {"batch_size": "512"}, "Traces.batch_size: expected a whole number of at least 1, received '512'"),
-        (Traces, {"queue_size": 5}, "Traces.batch_size: expected at most queue_size (5), received 512"),
         (Traces, {"interval": float("nan")}, "Traces.interval: expected a number of seconds above 0, received nan"),
         (Traces, {"interval": "1"}, "Traces.interval: expected a number of seconds above 0, received '1'"),
         (Metrics, {"port": 70_000}, "Metrics.port: expected a whole number from 0 to 65535, received 70000"),

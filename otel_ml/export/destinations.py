@@ -17,7 +17,8 @@ from otel_ml.settings import Settings, Signal
 
 def span_exporters(settings: Settings, directory: Path) -> list[SpanExporter]:
     """Return the span exporters that the settings name; one that cannot be made is left out with a warning."""
-    return [exporter for name in settings.exporters["traces"] if (exporter := _make("traces", name, settings, directory))]
+    made = [_make("traces", name, settings, directory) for name in settings.exporters["traces"]]
+    return [exporter for exporter in made if exporter is not None]
 
 
 def metric_exporter(settings: Settings, directory: Path) -> MetricExporter | None:

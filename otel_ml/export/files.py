@@ -52,12 +52,13 @@ class LineFile:
             OSError: They could not be written; what was written of them has been taken back.
         """
         with self._lock:
-            descriptor = self._open()
-            size = os.fstat(descriptor).st_size
+            size = None
             try:
+                descriptor = self._open()
+                size = os.fstat(descriptor).st_size
                 _write_all(descriptor, lines)
             except OSError:
-                self._take_back(descriptor, size)
+                self._take_back(size)
                 raise
 
     def close(self) -> None:
@@ -73,25 +74,26 @@ class LineFile:
             _make_directories(path.parent)
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
             self._descriptor = os.open(path, flags, 0o600)
-            try:
-                _end_torn_line(self._descriptor)
-            except OSError:
-                self._close()
-                raise
+            _end_torn_line(self._descriptor)
         return self._descriptor
 
-    def _take_back(self, descriptor: int, size: int) -> None:
-        """Cut the file to its former size, and close it so that the next opening mends what that could not."""
+    def _take_back(self, size: int | None) -> None:
+        """Cut the file to its former size, if known, and close it: the next opening mends what that could not."""
         try:
-            os.ftruncate(descriptor, size)
+            if self._descriptor is not None and size is not None:
+                os.ftruncate(self._descriptor, size)
         except OSError as error:
             health.internal_error("cutting off a torn line", error)
         self._close()
 
     def _close(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
+        if descriptor is None:
+            return
+        try:
             os.close(descriptor)
+        except OSError as error:  # the application may have closed all that it did not know
+            health.internal_error("closing a file", error)
 
     def _leave_to_parent(self) -> None:
         self._lock = threading.Lock()  # the inherited one may be held by a thread that does not exist here

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -22,6 +24,8 @@ Protocol = Literal["http/protobuf", "grpc"]
 Signal = Literal["traces", "logs", "metrics"]
 
 GRPC_PORT = 4317  # registered for OTLP over gRPC
+_inherited: list[object] = []
+
 CREDENTIAL_PROVIDER = "OTEL_PYTHON_EXPORTER_OTLP_HTTP_{}CREDENTIAL_PROVIDER"
 
 
@@ -147,7 +151,7 @@ def _grpc_arguments(endpoint: Endpoint, signal: Signal) -> dict[str, Any]:
         arguments["insecure"] = urlsplit(endpoint.url).scheme == "http"
     if endpoint.headers:  # unlike over HTTP, the exporter takes either these or the environment's, and as they are
         inherited = parse_env_headers(_variable(signal, "HEADERS")[1], liberal=True)
-        arguments["headers"] = inherited | {name.lower(): value for name, value in endpoint.headers.items()}
+        arguments["headers"] = {**inherited, **{name.lower(): value for name, value in endpoint.headers.items()}}
     return arguments
 
 
@@ -158,9 +162,24 @@ def _counting_session(signal: Signal) -> requests.Session:
     from otel_ml.export.rejected import count_rejected  # noqa: PLC0415
 
     def look(response: requests.Response, *args: object, **kwargs: object) -> None:
-        if response.status_code == requests.codes.ok:
+        is_json = "json" in response.headers.get("Content-Type", "")  # against the protocol, yet some answer so
+        if response.status_code == requests.codes.ok and not is_json:
             count_rejected(signal, response.content)
 
     session = requests.Session()
     session.hooks["response"].append(look)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=partial(_leave_connections_to_parent, weakref.ref(session)))
     return session
+
+
+def _leave_connections_to_parent(reference: weakref.ref[requests.Session]) -> None:
+    """Give a forked child connections of its own; on a shared one, requests of parent and child would mix."""
+    from requests.adapters import HTTPAdapter  # noqa: PLC0415
+
+    session = reference()
+    if session is not None:
+        inherited = dict(session.adapters)
+        _inherited.append(inherited)  # kept: closing takes locks that a thread of the parent may have held
+        for scheme in inherited:
+            session.mount(scheme, HTTPAdapter())

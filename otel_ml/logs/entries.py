@@ -13,6 +13,7 @@ from typing import Any, Final
 from opentelemetry.trace import get_current_span
 
 from otel_ml.errors import shorten
+from otel_ml.exceptions import error_type
 from otel_ml.logs import extras
 from otel_ml.runs import current_run
 
@@ -22,6 +23,8 @@ INJECTED: Final = ("otelTraceID", "otelSpanID", "otelTraceSampled", "otelService
 _STANDARD: Final = frozenset(
     {*vars(logging.LogRecord("", 0, "", 0, "", (), None)), "message", "asctime", "taskName", *INJECTED}
 )
+_TRACEBACK: Final = "Traceback (most recent call last)"
+_ATOMS: Final = frozenset({str, int, float, bool, type(None)})
 _STRUCTLOG_PRIVATE: Final = frozenset({"_logger", "_name", "_record", "_from_structlog"})
 
 
@@ -37,7 +40,7 @@ class Entry:
         message: Formatted message.
         trace_id: 0 outside a span.
         span_id: 0 outside a span.
-        trace_flags: 1 when the span is sampled.
+        trace_flags: 1 when the span is sampled; the record says no more than that.
         run_id: Run that it was made in.
         extra: The caller's `extra` as plain data.
         exception: `type`, `message` and `stacktrace`, as far as known.
@@ -74,21 +77,24 @@ def from_record(record: logging.LogRecord, *, nested: bool) -> tuple[Entry, list
     Args:
         record: The record.
         nested: Whether this thread is already building one, because the caller's `__repr__` logs. Then no code of the
-            caller's is run again, or there would be no end to it.
+            caller's is run again, or there would be no end to it: the line has no extra and no exception.
     """
     problems: list[Problem] = []
     fields = vars(record)
     trace_id, span_id, trace_flags = _ids(fields)
-    given = {key: value for key, value in fields.items() if key not in _STANDARD}
-    message: str
+    extra: dict[str, Any] = {}
+    exception = None
     if nested:
-        message, extra, exception = record.msg if type(record.msg) is str else f"<{type(record.msg).__name__}>", {}, None
+        message = _nested_message(record)
     else:
-        message, exc_info = _message(record, given, problems), record.exc_info or given.pop("exc_info", None)
-        exception = _exception(record, exc_info, given, problems) if exc_info or record.exc_text or given else None
+        given = {key: value for key, value in fields.items() if key not in _STANDARD}
+        message = _message(record, given, problems)
+        if record.exc_info or record.exc_text or given:
+            exception = _exception(record, given, problems)
         if record.stack_info:
             given.setdefault("stack_info", record.stack_info)
-        extra = _extra(given, problems) if given else given
+        if given:
+            extra = _extra(given, problems)
     made = record.created
     entry = Entry(
         int(made * 1e6) * 1000 if 0 < made < 2**33 else time.time_ns(),
@@ -109,7 +115,7 @@ def _ids(fields: Mapping[str, Any]) -> tuple[int, int, int]:
         except (ValueError, TypeError, KeyError):  # an application's filter may have put its own text there
             made = None
     context = get_current_span().get_span_context()
-    return (context.trace_id, context.span_id, int(context.trace_flags)) if context.is_valid else (0, 0, 0)
+    return (context.trace_id, context.span_id, context.trace_flags & 1) if context.is_valid else (0, 0, 0)
 
 
 def _run_id(fields: Mapping[str, Any]) -> str | None:
@@ -138,6 +144,19 @@ def _message(record: logging.LogRecord, given: dict[str, Any], problems: list[Pr
         return f"{template} (arguments: {shorten(record.args)})" if record.args else template
 
 
+def _nested_message(record: logging.LogRecord) -> str:
+    """Format a message as far as no code of the caller's runs."""
+    message, arguments = record.msg, record.args
+    if type(message) is not str:
+        return f"<{type(message).__name__}>"
+    if not isinstance(arguments, tuple) or any(type(argument) not in _ATOMS for argument in arguments):
+        return message
+    try:
+        return message % arguments
+    except (TypeError, ValueError):
+        return message
+
+
 def _formatted(message: str, arguments: Any) -> str:
     if isinstance(arguments, Mapping):
         return str(message % {key: extras.argument(value) for key, value in arguments.items()})
@@ -154,33 +173,35 @@ def _from_mapping(message: Mapping[Any, Any], given: dict[str, Any]) -> str:
     return str(event if event is not None else given.pop("message", ""))
 
 
-def _exception(
-    record: logging.LogRecord, exc_info: Any, given: dict[str, Any], problems: list[Problem]
-) -> dict[str, str] | None:
+def _exception(record: logging.LogRecord, given: dict[str, Any], problems: list[Problem]) -> dict[str, str] | None:
+    """Describe the exception; structlog leaves it in the event, as `exc_info` or rendered as `exception`."""
     try:
+        left = given.pop("exc_info", None)
+        exc_info = record.exc_info or left
         if exc_info is True:
             exc_info = sys.exc_info()
-        error = exc_info if isinstance(exc_info, BaseException) else exc_info[1] if isinstance(exc_info, tuple) else None
+        error = exc_info[1] if isinstance(exc_info, tuple) else exc_info
+        rendered = record.exc_text
+        if type(given.get("exception")) is str and given["exception"].startswith(_TRACEBACK):
+            rendered = rendered or given.pop("exception")
         if isinstance(error, BaseException):
-            given.pop("exception", None)  # structlog's rendering of the same
-            return _described(error, problems)
-        rendered = record.exc_text or (given.pop("exception") if type(given.get("exception")) is str else None)
+            return _described(error, rendered, problems)
         return {"stacktrace": rendered} if rendered else None
     except Exception as failure:
         problems.append(Problem("bad_exception", failure))
         return None
 
 
-def _described(error: BaseException, problems: list[Problem]) -> dict[str, str]:
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+def _described(error: BaseException, rendered: str | None, problems: list[Problem]) -> dict[str, str]:
     try:
         message = str(error)
     except Exception as failure:
         problems.append(Problem("bad_exception", failure))
-        message = f"<{kind.__name__} whose __str__ raised {type(failure).__name__}>"
-    stacktrace = "".join(traceback.format_exception(kind, error, error.__traceback__))
-    return {"type": name, "message": message, "stacktrace": stacktrace}
+        message = f"<__str__ raised {type(failure).__name__}>"
+    # Rendering costs more than all the rest; another handler or a step may have done it before.
+    if rendered is None or not rendered.startswith(_TRACEBACK):
+        rendered = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return {"type": error_type(error), "message": message, "stacktrace": rendered}
 
 
 def _extra(given: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:

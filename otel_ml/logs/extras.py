@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import date, time
 from functools import lru_cache
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 from otel_ml import capture
 from otel_ml.errors import shorten
@@ -25,7 +25,9 @@ MAX_STRING = 64 * 1024
 
 _SEQUENCES = (list, tuple, set, frozenset, deque)
 # Protocols and methods that tables, arrays and models have in common, whichever library they come from.
-_DATA_MARKS = ("__array__", "__dataframe__", "__arrow_c_stream__", "__arrow_c_array__", "toarray", "predict", "fit", "forward")
+_DATA_MARKS = (
+    "__array__", "__dataframe__", "__arrow_c_stream__", "__arrow_c_array__", "toarray", "predict", "fit", "forward",
+)  # fmt: skip
 
 
 def plain(value: object) -> Any:
@@ -43,24 +45,25 @@ def argument(value: object) -> object:
     """Return what a message is formatted with: `value` itself, or a short text where it would be a dump of data."""
     if isinstance(value, (str, int, float)):
         return value
-    if is_data(type(value)):
+    if is_data(value):
         return _Shown(_description(value))
     if isinstance(value, (dict, *_SEQUENCES)):
         items = list(islice(value.values() if isinstance(value, dict) else value, MAX_ITEMS // 16))
-        if len(value) > len(items) or any(is_data(type(item)) for item in items):
+        if len(value) > len(items) or any(is_data(item) for item in items):
             return _Shown(shorten(plain(value), MAX_TEXT))
     return value
 
 
-@lru_cache(maxsize=1024)
-def is_data(kind: type) -> bool:
-    """Whether objects of this class are tables, arrays or models, which are described and never written out."""
-    return not _is_numpy_scalar(kind) and any(hasattr(kind, mark) for mark in _DATA_MARKS)
+def is_data(value: object) -> bool:
+    """Whether a value is a table, an array or a model, which is described and never written out."""
+    return _nature(type(value)) == "data"  # type: ignore[arg-type]  # every class is hashable
 
 
 @lru_cache(maxsize=1024)
-def _is_numpy_scalar(kind: type) -> bool:
-    return any(base.__name__ == "generic" and base.__module__ == "numpy" for base in kind.__mro__)
+def _nature(kind: type) -> Literal["numpy scalar", "data", "other"]:
+    if any(base.__name__ == "generic" and base.__module__ == "numpy" for base in kind.__mro__):
+        return "numpy scalar"
+    return "data" if any(hasattr(kind, mark) for mark in _DATA_MARKS) else "other"
 
 
 class _Shown:
@@ -92,11 +95,11 @@ class _Copier:
     def copy(self, value: object, depth: int) -> Any:
         if value is None or isinstance(value, (bool, int, float, str)):
             return _scalar(value)
-        kind = type(value)
-        if _is_numpy_scalar(kind):
+        nature = _nature(type(value))  # type: ignore[arg-type]  # every class is hashable
+        if nature == "numpy scalar":
             item = value.item()  # type: ignore[attr-defined]
-            return text(value) if type(item) is kind else self.copy(item, depth)
-        if is_data(kind):
+            return text(value) if type(item) is type(value) else self.copy(item, depth)
+        if nature == "data":
             return capture.describe(value)
         if isinstance(value, Mapping):
             return self._mapping(value, depth)

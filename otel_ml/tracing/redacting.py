@@ -15,13 +15,14 @@ from otel_ml.redaction import Redactor
 def masked(span: ReadableSpan) -> ReadableSpan:
     """Return the span itself when nothing in it needs masking, else a masked copy."""
     redactor = redaction.current()
-    attributes = _mapping(redactor, span.attributes)
+    given = span.attributes  # a new view each time it is read
+    attributes = _mapping(redactor, given)
     events = [_event(redactor, event) for event in span.events]
     links = [_link(redactor, link) for link in span.links]
     name = redactor.text(span.name)
     status = _status(redactor, span.status)
     unchanged = (
-        attributes is span.attributes
+        attributes is given
         and name == span.name
         and status is span.status
         and all(new is old for new, old in zip(events, span.events, strict=True))
@@ -54,13 +55,15 @@ def _mapping(redactor: Redactor, items: Mapping[str, Any] | None) -> Mapping[str
 
 
 def _event(redactor: Redactor, event: Event) -> Event:
-    attributes = _mapping(redactor, event.attributes)
-    return event if attributes is event.attributes else Event(event.name, attributes, event.timestamp)
+    given = event.attributes
+    attributes = _mapping(redactor, given)
+    return event if attributes is given else Event(event.name, attributes, event.timestamp)
 
 
 def _link(redactor: Redactor, link: Link) -> Link:
-    attributes = _mapping(redactor, link.attributes)
-    return link if attributes is link.attributes else Link(link.context, attributes)
+    given = link.attributes
+    attributes = _mapping(redactor, given)
+    return link if attributes is given else Link(link.context, attributes)
 
 
 def _status(redactor: Redactor, status: Status) -> Status:

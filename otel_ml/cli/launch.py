@@ -1,0 +1,155 @@
+"""`otel-ml run -- CMD...`: any command as a run, with its context in the environment."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from opentelemetry import trace
+from opentelemetry.instrumentation import auto_instrumentation
+
+from otel_ml import conventions, runs
+from otel_ml.errors import ConfigurationError
+from otel_ml.options import Logs
+
+NOT_FOUND = 127
+NOT_EXECUTABLE = 126
+SIGNALLED = 128
+"""Exit codes as shells use them; `SIGNALLED` plus the signal's number."""
+
+_ENTRY_POINT = "otel_ml"
+_FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP")
+
+
+def launch(command: list[str], *, directory: Path | None = None, name: str | None = None) -> int:
+    """Run a command as a run and wait for it; its standard streams are this process's own.
+
+    The command finds the run in its environment. A Python program, also one that knows nothing of otel_ml, is set
+    up as by `opentelemetry-instrument` with the distro `otel_ml`; not one started with `-S`, `-E` or `-I`.
+
+    Args:
+        command: Program and arguments.
+        directory: Where local files go; default: as for `otel_ml.configure`.
+        name: Name of the run; default: that of the script or program.
+
+    Returns:
+        The command's exit code; 128 + n when signal n ended it, 127 when it was not found, 126 when it cannot be run.
+
+    Raises:
+        ConfigurationError: The command is empty.
+    """
+    if not command:
+        raise ConfigurationError("run -- COMMAND", command, "a command", "For example: otel-ml run -- python train.py")
+    from otel_ml.configuration import configure  # noqa: PLC0415  the SDK is not needed to tell what is wrong above
+
+    # The command writes logs and serves /metrics; this process must not take its terminal or its port.
+    telemetry = configure(directory=directory, logs=Logs(format="none"), metrics=False)
+    with telemetry, runs.run(name or default_name(command)) as run:
+        environ = dict(os.environ)
+        prepare_environment(environ, telemetry.directory.parent)
+        code = _wait_for(command, environ)
+        trace.get_current_span().set_attribute(conventions.RUN_EXIT_CODE, code)
+        if code != 0:
+            run.mark_failed(_kind(code), f"exit code {code}")
+    return code
+
+
+def default_name(command: Sequence[str]) -> str:
+    """Return what a command is about: the script or module that Python runs, else the program."""
+    program = Path(command[0]).name
+    if re.fullmatch(r"python[0-9.]*(\.exe)?", program) is None:
+        return program
+    for position, word in enumerate(command[1:], start=1):
+        if word == "-m" and position + 1 < len(command):
+            return command[position + 1]
+        if word == "-c":
+            break
+        if not word.startswith("-"):
+            return Path(word).name
+    return program
+
+
+def prepare_environment(environ: MutableMapping[str, str], state: Path) -> None:
+    """Make a Python program that starts in this environment set itself up, without a line of code.
+
+    Args:
+        environ: Changed in place.
+        state: Directory of the local files; the program may have another working directory.
+    """
+    ours = str(Path(auto_instrumentation.__file__).parent)
+    others = [path for path in environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != ours]
+    environ["PYTHONPATH"] = os.pathsep.join([ours, *others])
+    environ["OTEL_PYTHON_DISTRO"] = environ["OTEL_PYTHON_CONFIGURATOR"] = _ENTRY_POINT
+    environ["OTEL_ML_DIR"] = str(state.absolute())
+    environ.setdefault("OTEL_ML_LOG_STREAM", "stderr")  # what the program prints stays its own
+
+
+def _wait_for(command: list[str], environ: MutableMapping[str, str]) -> int:
+    with _forwarding() as forward_to:
+        try:
+            child = subprocess.Popen(command, env=environ)
+        except FileNotFoundError:
+            return _refuse(NOT_FOUND, f"{command[0]}: command not found")
+        except OSError as error:
+            return _refuse(NOT_EXECUTABLE, f"{command[0]}: {error.strerror}")
+        forward_to(child)
+        code = child.wait()
+    return SIGNALLED - code if code < 0 else code
+
+
+@contextmanager
+def _forwarding() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
+    """Send the signals that end a program to a child, as soon as the yielded function was told it, instead.
+
+    A signal that is ignored stays ignored (`nohup`), for the child as well.
+    """
+    children: list[subprocess.Popen[bytes]] = []
+    early: list[int] = []
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        if not children:
+            early.append(number)
+        elif number != signal.SIGINT or not _terminal_interrupts_child():
+            children[0].send_signal(number)
+
+    def forward_to(child: subprocess.Popen[bytes]) -> None:
+        children.append(child)
+        for number in early:
+            child.send_signal(number)
+
+    numbers = [getattr(signal, name) for name in _FORWARDED if hasattr(signal, name)]
+    numbers = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, forward) for number in numbers}
+    try:
+        yield forward_to
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _terminal_interrupts_child() -> bool:
+    """Whether Ctrl-C reaches the child by itself: the terminal sends it to every process of the foreground group."""
+    try:
+        with open("/dev/tty", "rb") as terminal:
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except OSError:  # no terminal
+        return False
+
+
+def _refuse(code: int, message: str) -> int:
+    print(f"otel-ml run: {message}", file=sys.stderr)
+    return code
+
+
+def _kind(code: int) -> str:
+    try:
+        return signal.Signals(code - SIGNALLED).name
+    except ValueError:
+        return f"exit_code_{code}"

@@ -1,0 +1,261 @@
+"""One execution: its identity, its span, and all that has to be undone when it ends. `runs.run` is how it is used."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from contextvars import ContextVar, Token
+from typing import Any
+
+from opentelemetry import baggage, context, trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, StatusCode
+
+from otel_ml import (
+    conventions,
+    environment,
+    health,
+    identity,
+    instruments,
+    plain_copy,
+    propagation,
+    redaction,
+    run_record,
+)
+from otel_ml.errors import ConfigurationError
+from otel_ml.operations import record_failure
+
+RUN_KEY = context.create_key("otel_ml.run")
+"""Key of the current `Run` in an OpenTelemetry context."""
+
+_logger = logging.getLogger(f"{conventions.SCOPE}.run")
+_innermost: ContextVar[Execution | None] = ContextVar("otel_ml.run", default=None)
+_failed = threading.Event()
+
+
+class Run:
+    """One execution, as `with run(...) as current:` and `current_run()` give it.
+
+    Args:
+        run_id: Its identity, UUIDv7 text, or what a parent process handed down.
+        name: Its name.
+        config: Its configuration as plain data, or None.
+        span: Its span; None when it is a run of a parent process.
+    """
+
+    __slots__ = ("_lock", "_recorded", "_span", "config", "id", "name")
+
+    def __init__(
+        self, run_id: str, name: str, config: Mapping[str, Any] | None = None, span: Span | None = None
+    ) -> None:
+        self.id = run_id
+        self.name = name
+        self.config = config
+        self._recorded = None if config is None else _snapshot(config)
+        self._span = span
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Run, (self.id, self.name, self.config)
+
+    def __repr__(self) -> str:
+        return f"Run(id={self.id!r}, name={self.name!r})"
+
+    def update_config(self, changes: Mapping[str, Any]) -> None:
+        """Change the configuration, and write old and new values to the run's span and in an INFO record.
+
+        What was changed in place in the configuration given to `run` is seen as well. Without a difference nothing
+        is written.
+
+        Args:
+            changes: New values; nested mappings are merged, so `{"model": {"depth": 5}}` leaves `model.width` alone.
+
+        Raises:
+            ConfigurationError: `changes` is not a mapping.
+        """
+        check_config("update_config(changes)", changes)
+        try:
+            with self._lock:
+                self.config = _merged(self.config or {}, environment.plain_config(changes))
+                old, self._recorded = self._recorded or {}, _snapshot(self.config)
+                difference = environment.changes(old, self._recorded)
+            if difference:
+                run_record.config_changed(self._span or trace.get_current_span(), self.name, difference)
+        except Exception as error:
+            health.internal_error("change of a run's configuration", error)
+
+    def mark_failed(self, kind: str, description: str) -> None:
+        """Note a failure that is no exception, such as the exit code of a command.
+
+        Args:
+            kind: Value of `error.type`; few different ones.
+            description: Description of the span's status.
+        """
+        _failed.set()
+        span = self._span or trace.get_current_span()
+        span.set_attribute(conventions.ERROR_TYPE, kind)
+        span.set_status(StatusCode.ERROR, description)
+
+
+def current_run(in_context: Context | None = None) -> Run | None:
+    """Return the run that the caller is in, or None.
+
+    That is the innermost `run` of this thread or task, else the one that the parent process handed down.
+
+    Args:
+        in_context: Where to look; default: the current context.
+    """
+    current = context.get_current() if in_context is None else in_context
+    found = current.get(RUN_KEY)
+    return found if isinstance(found, Run) else _inherited()
+
+
+def process_run_id() -> str:
+    """Return the run id of this process: the one handed down, else the one that its first run has or will have."""
+    inherited = _inherited()
+    return identity.own_id() if inherited is None else inherited.id
+
+
+def any_failed() -> bool:
+    """Whether a run of this process ended with an error."""
+    return _failed.is_set()
+
+
+def innermost() -> Execution | None:
+    """Return the execution that was entered last in this thread or task, or None."""
+    return _innermost.get()
+
+
+class Execution:
+    """One entry into a `run`: what has to be undone when it is left. No method raises an exception of its own."""
+
+    def __init__(self, owner: object, name: str, config: Mapping[str, Any] | None) -> None:
+        self.owner = owner
+        self.outer = _innermost.get()
+        self.closed = False
+        self._outermost = RUN_KEY not in context.get_current()
+        self._cleanup = ExitStack()
+        self._tokens: tuple[Token[Context], Token[Execution | None]] | None = None
+        if self._outermost:
+            _inherited.cache_clear()
+        joined = current_run()
+        run_id = identity.next_id() if joined is None else joined.id
+        try:
+            self.run = Run(run_id, name, environment.plain_config(config) if config is not None else None)
+        except Exception as error:
+            health.internal_error("configuration of a run", error)
+            self.run = Run(run_id, name)
+
+    def open(self) -> None:
+        """Start the span, make the run current, and tell processes to come."""
+        try:
+            run_context = self._context()
+            span = _start_span(self.run, run_context)
+            self.run._span = span
+            self._cleanup.callback(span.end)
+            run_context = trace.set_span_in_context(span, run_context)
+            self._tokens = (context.attach(run_context), _innermost.set(self))
+            self._cleanup.callback(self._leave)
+            if self._outermost:
+                carried = propagation.export_environment(run_context)
+                self._cleanup.callback(propagation.withdraw_environment, carried)
+            thread = run_record.start(span, run_context, self.run.name, self.run._recorded, outermost=self._outermost)
+            if thread is not None:
+                self._cleanup.callback(thread.join, run_record.LONGEST_WAIT)
+        except Exception as error:
+            health.internal_error("start of a run", error)
+
+    def close(self, error: BaseException | None) -> None:
+        """End the run; `error` is what left its block."""
+        self.closed = True
+        try:
+            self._note(error)
+        except Exception as own:
+            health.internal_error("recording of an exception", own)
+        try:
+            self._cleanup.close()
+        except Exception as own:
+            health.internal_error("end of a run", own)
+
+    def _context(self) -> Context:
+        current = context.get_current()
+        if self._outermost and not trace.get_current_span(current).get_span_context().is_valid:
+            current = propagation.extract_environment(propagation.inherited_environment(), current)
+        current = baggage.set_baggage(conventions.RUN_ID, self.run.id, current)
+        current = baggage.set_baggage(conventions.RUN_NAME, self.run.name, current)
+        return context.set_value(RUN_KEY, self.run, current)
+
+    def _note(self, error: BaseException | None) -> None:
+        if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+            return
+        span = trace.INVALID_SPAN if self.run._span is None else self.run._span
+        if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)):
+            span.set_attribute(conventions.STATUS, conventions.CANCELLED)
+            return
+        _failed.set()
+        if instruments.enabled:
+            record_failure(span, error, _logger, f"run {self.run.name}", {})
+
+    def _leave(self) -> None:
+        """Restore the context from before, also of outer runs that ended first; in another context do nothing."""
+        ended = [self] if _innermost.get() is self else []
+        while ended and ended[-1].outer is not None and ended[-1].outer.closed:
+            ended.append(ended[-1].outer)
+        for execution in reversed(ended):
+            if execution._tokens is None:
+                continue
+            try:
+                _innermost.reset(execution._tokens[1])
+            except ValueError:  # entered in another context, of which this one is a copy
+                continue
+            context.detach(execution._tokens[0])
+            return
+
+
+def _start_span(run: Run, run_context: Context) -> Span:
+    attributes = {conventions.RUN_ID: run.id, conventions.RUN_NAME: run.name}
+    try:
+        return instruments.tracer.start_span(f"run {run.name}", run_context, attributes=attributes)
+    except Exception as error:  # an SDK that the application set up, its samplers and processors, may do anything
+        health.internal_error("start of a span", error)
+        return trace.INVALID_SPAN
+
+
+@functools.cache
+def _inherited() -> Run | None:
+    """Read, once, the run that the parent process handed down."""
+    try:
+        environ = propagation.inherited_environment()
+        run_id = identity.inherited_id(environ)
+        if run_id is None:
+            return None
+        carried = baggage.get_all(propagation.extract_environment(environ))
+    except Exception as error:
+        health.internal_error("reading of the environment", error)
+        return None
+    name = carried.get(conventions.RUN_NAME) if carried.get(conventions.RUN_ID) == run_id else None
+    return Run(run_id, str(name or run_id))
+
+
+def _snapshot(config: Mapping[str, Any]) -> Any:
+    """Copy a configuration, bounded; values of secret keys stay in it, so that a change of theirs is seen."""
+    return plain_copy.copy_of(config, mask=redaction.current().text)
+
+
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(old)
+    for key, value in new.items():
+        inner = merged.get(key)
+        both = isinstance(inner, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merged(inner, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def check_config(option: str, config: object) -> None:
+    """Raise a `ConfigurationError` unless a configuration is a mapping."""
+    if not isinstance(config, Mapping):
+        raise ConfigurationError(option, type(config), "a mapping")  # the type only: values may be secret

@@ -1,0 +1,120 @@
+"""Entries to OpenTelemetry log records, and these to the exporter, on a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import lru_cache
+from typing import Any
+
+from opentelemetry._logs import LogRecord
+from opentelemetry.context import Context
+from opentelemetry.instrumentation.log_utils import std_to_otel
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.sdk._logs import ReadableLogRecord
+from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.semconv.attributes import code_attributes, otel_attributes
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
+
+from otel_ml import conventions, health
+from otel_ml.logs.entries import Entry
+from otel_ml.worker import BatchWorker
+
+_SEVERITY_TEXT = {"WARNING": "WARN", "CRITICAL": "FATAL"}
+_NO_CONTEXT = Context({"otel_ml.outside": True})  # an empty one would be replaced by the exporting thread's
+_FAILURE = {
+    "type": conventions.EXCEPTION_TYPE,
+    "message": conventions.EXCEPTION_MESSAGE,
+    "stacktrace": conventions.EXCEPTION_STACKTRACE,
+}
+
+
+def to_log_record(entry: Entry, resource: Resource) -> ReadableLogRecord:
+    """Return an entry as the SDK's log record.
+
+    The instrumentation scope is the logger's name, and an extra `otel.event.name` becomes the event name.
+    """
+    file, function, line = entry.code
+    attributes = {key: value for key, value in entry.extra.items() if value is not None}
+    event_name = attributes.pop(otel_attributes.OTEL_EVENT_NAME, None)
+    attributes[code_attributes.CODE_FILE_PATH] = file
+    attributes[code_attributes.CODE_FUNCTION_NAME] = function
+    attributes[code_attributes.CODE_LINE_NUMBER] = line
+    if entry.run_id:
+        attributes[conventions.RUN_ID] = entry.run_id
+    for key, text in (entry.exception or {}).items():
+        attributes[_FAILURE[key]] = text
+    record = LogRecord(
+        timestamp=entry.time_ns,
+        observed_timestamp=time.time_ns(),
+        context=_context(entry),
+        severity_text=_SEVERITY_TEXT.get(entry.level_name, entry.level_name),
+        severity_number=std_to_otel(entry.level),
+        body=entry.message,
+        attributes=attributes,
+        event_name=str(event_name) if event_name is not None else None,
+    )
+    return ReadableLogRecord(record, resource, _scope(entry.logger))
+
+
+@lru_cache(maxsize=1024)
+def _scope(logger: str) -> InstrumentationScope:
+    return InstrumentationScope(logger)
+
+
+def _context(entry: Entry) -> Context:
+    if not entry.trace_id:
+        return _NO_CONTEXT
+    span = SpanContext(entry.trace_id, entry.span_id, is_remote=False, trace_flags=TraceFlags(entry.trace_flags))
+    return set_span_in_context(NonRecordingSpan(span), _NO_CONTEXT)
+
+
+class OtlpSink:
+    """Exports entries; a dead endpoint holds up nothing but this sink's own bounded queue.
+
+    Args:
+        exporter: Where records go.
+        resource: Resource of each record.
+        queue_size: Entries that may wait; one more is dropped and counted.
+    """
+
+    def __init__(self, exporter: LogRecordExporter, resource: Resource, queue_size: int) -> None:
+        self._exporter = exporter
+        self._resource = resource
+        self._worker: BatchWorker[Entry] = BatchWorker(
+            "logs", self._export, queue_size=queue_size, batch_size=min(512, queue_size), interval=1.0
+        )
+        self.put = self._worker.put
+        self.flush = self._worker.flush
+        self.wake = self._worker.wake
+
+    def _export(self, batch: list[Entry]) -> None:
+        records = []
+        for entry in batch:
+            try:
+                records.append(to_log_record(entry, self._resource))
+            except Exception as error:
+                health.count_dropped("logs", "encode_failed")
+                health.internal_error("log record for OTLP", error)
+        with suppress_instrumentation():
+            result: Any = self._exporter.export(records)
+        if result is not LogRecordExportResult.SUCCESS:
+            health.count_dropped("logs", "export_failed", len(records))
+            health.warn_once(
+                "logs:export_failed", "logs: an export failed; what cannot be exported is dropped and counted"
+            )
+
+    def close(self, timeout: float) -> bool:
+        """Export what is queued, then shut the exporter down; False when `timeout` seconds were not enough."""
+        deadline = time.monotonic() + timeout
+        flushed = self._worker.close(timeout)
+        ending = threading.Thread(target=self._exporter.shutdown, name="otel_ml-logs-shutdown", daemon=True)
+        try:
+            ending.start()
+        except RuntimeError:  # the interpreter is going down and starts no thread
+            self._exporter.shutdown()  # type: ignore[no-untyped-call]
+            return flushed
+        ending.join(max(0.1, deadline - time.monotonic()))
+        return flushed and not ending.is_alive()

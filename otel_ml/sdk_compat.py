@@ -1,0 +1,36 @@
+"""The private names of the OpenTelemetry SDK that we touch, and what happens when a release no longer has them.
+
+A provider can be set once a process; these let `configure` be called anew after `shutdown`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import _get_from_env_or_default
+
+from otel_ml import health
+
+
+def update_resource(provider: Any, resource: Resource) -> None:
+    """Have a provider of ours, and everything it made, describe another resource from now on.
+
+    The SDK does the same in a forked child (`_update_resource`, which merges into the resource that is there).
+    """
+    update = getattr(provider, "_update_resource", None)
+    if update is None:
+        health.warn_once(
+            "sdk:resource", "this release of the OpenTelemetry SDK keeps the resource of the first configure"
+        )
+        return
+    update(resource)
+
+
+def update_sampler(provider: TracerProvider) -> None:
+    """Have a provider of ours, and the tracers that it made, sample as the environment says now."""
+    sampler = _get_from_env_or_default()
+    provider.sampler = sampler
+    for tracer in getattr(provider, "_tracers", {}).values():
+        tracer.sampler = sampler
