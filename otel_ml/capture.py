@@ -9,6 +9,7 @@ from otel_ml import health, redaction, summaries
 from otel_ml.plain_copy import copy_of
 
 _SEQUENCES = (list, tuple, set, frozenset, deque)
+_PLAIN = frozenset({dict, list, tuple, str, int, float, bool, type(None)})
 _SIZED = (str, bytes, bytearray, dict, range, *_SEQUENCES)
 
 
@@ -46,17 +47,17 @@ def rows_and_columns(value: object) -> tuple[int | None, int | None]:
     """
     kind = type(value)
     try:
-        if issubclass(kind, (list, tuple, set, frozenset, deque)):
+        known = None if kind in _PLAIN else summaries.recognised(kind)  # a sparse matrix may be a dict
+        if known is not None:
+            lengths = summaries.shape(value) if known[1] != "scalar" else ()
+            return (lengths[0] if lengths else None), (lengths[1] if len(lengths) == 2 else None)
+        if issubclass(kind, _SEQUENCES):
             return _rows_of_sequence(value, kind)
         if issubclass(kind, dict):
             first = next(iter(dict.values(value)), None)  # type: ignore[arg-type]
             in_columns = issubclass(type(first), (list, tuple)) or _is_array(first)
             return (rows_and_columns(first)[0] if in_columns else 1), dict.__len__(value)  # type: ignore[arg-type]
-        known = summaries.recognised(kind)
-        if known is None or known[1] == "scalar":
-            return None, None
-        lengths = summaries.shape(value)
-        return (lengths[0] if lengths else None), (lengths[1] if len(lengths) == 2 else None)
+        return None, None
     except Exception as error:  # a subclass of a known class may do anything
         health.internal_error("capture", error)
         return None, None

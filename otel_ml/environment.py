@@ -19,9 +19,6 @@ from typing import Any
 
 from otel_ml import conventions, health, propagation, redaction
 
-RUN_OVERRIDES = "otel_ml.run.overrides"
-"""What the command line of a Hydra application overrode, masked. On the run's span and log record."""
-
 RUN_PLATFORM = "otel_ml.run.platform"
 """Operating system and machine that the run is on, as Python names it. On the run's log record."""
 
@@ -81,7 +78,7 @@ def described(copy: Mapping[str, Any]) -> dict[str, Any]:
     """
     description = {
         **described_config(copy["config"]),
-        RUN_OVERRIDES: masked_arguments(copy["overrides"]),
+        conventions.RUN_OVERRIDES: masked_arguments(copy["overrides"]),
         conventions.RUN_COMMAND: shlex.join(masked_arguments(copy["arguments"]))[:_LONGEST_COMMAND],
         conventions.RUN_ENVIRONMENT: masked_variables(copy["variables"]),
         conventions.RUN_PACKAGES: package_versions(copy["modules"]),

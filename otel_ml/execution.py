@@ -210,7 +210,7 @@ class Execution:
                 continue
             try:
                 _innermost.reset(execution._tokens[1])
-            except ValueError:  # entered in another context, of which this one is a copy
+            except (ValueError, RuntimeError):  # entered, or left before, in a context of which this is a copy
                 continue
             context.detach(execution._tokens[0])
             return

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 Spans = Iterator[tuple[int, int]]
 
-_EMAIL = re.compile(r"(?<![\w.%+-])(?<!://)[\w.%+-]++@(?:[\w-]+\.)+[^\W\d_]{2,}")
+_EMAIL = re.compile(r"(?<![\w.%+-])(?<!://)[\w.%+-]++@(?:[\w-]++\.)+[^\W\d_]{2,}")
 
 
 def emails(text: str) -> Spans:

@@ -95,11 +95,11 @@ class _Copier:
             if role == "scalar":
                 return self.copy(_from_numpy(value), depth)
             return self._table(value, library, depth) if role == "table" else self._array(value, library, depth)
+        if summaries.type_name(kind) in summaries.MISSING:
+            return self.copy(None, depth)
         scalar = _scalar(value, kind)
         if scalar is not None:
             return self._text(scalar) if isinstance(scalar, str) else self._number(scalar)
-        if summaries.type_name(kind) in summaries.MISSING:
-            return self.copy(None, depth)
         return self._container(value, kind, depth)
 
     def _container(self, value: Any, kind: type, depth: int) -> Any:
@@ -145,8 +145,8 @@ class _Copier:
         for key, item in list(islice(pairs, _MOST_KEYS)):  # at once: another thread may be adding keys
             if self._left <= 0:
                 break
-            name = self._text(self._key(key))
-            if name in copied:
+            name = self._text(key if type(key) is str and len(key) <= _LONGEST_KEY else self._key(key))
+            while name in copied:
                 name = f"{name} ({len(copied) + 1})"
             copied[name] = self.copy(item, depth - 1)
         if length > len(copied):
@@ -192,8 +192,11 @@ class _Copier:
         if 0 < rows <= summaries.MOST_ROWS:
             names, found = summaries.rows(value, library)
             return [self._dict(zip(names, row, strict=True), columns, depth - 1) for row in found]
-        described = {"type": summaries.type_name(type(value)), "rows": rows, "columns": columns}
-        return self.copy({**described, "summary": summaries.columns(value, library)}, depth)
+        described = summaries.description(value, library, "table")
+        if rows:
+            del described["dtypes"]
+            described["summary"] = summaries.columns(value, library)
+        return self.copy(described, depth)
 
     def _array(self, value: Any, library: str, depth: int) -> Any:
         row = summaries.labelled(value, library)

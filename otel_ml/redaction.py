@@ -186,22 +186,21 @@ class Redactor:
         masked: dict[Any, object] = {}
         changed = False
         for key, item in list(value.items()):
-            name, secret = self._key(key, seen, depth)
+            name, secret = self._judged(key) if type(key) is str else self._key(key, seen, depth)
             text_key = key if type(key) is str else ""
             if secret and item is not None:
                 new = self._called(text_key, self._mask)
+            elif type(item) is float and self._callback is None and not 10**14 <= item < 10**16:
+                new = item  # most features: spared two calls
             else:
                 new = self._insensitive(item, text_key, seen, depth - 1)
-            if name in masked:  # two keys that look the same once they are masked
+            while name in masked:  # two keys that look the same once they are masked
                 name = f"{name} ({len(masked) + 1})"
             masked[name] = new
-            changed = changed or new is not item or name is not key
+            changed = changed or new is not item or (name is not key and name != key)
         return masked if changed else value
 
     def _key(self, key: object, seen: dict[int, object], depth: int) -> tuple[Any, bool]:
-        if type(key) is str:
-            name, secret = self._judged(key)
-            return (key if name == key else name), secret
         secret = type(key) is bytes and self._judged(key.decode("latin-1"))[1]
         return (self._leaf(key) if not isinstance(key, tuple) else self._insensitive(key, "", seen, depth - 1)), secret
 

@@ -18,22 +18,10 @@ from otel_ml import conventions, environment, health
 LONGEST_WAIT = environment.GIT_TIMEOUT + 0.5
 """Seconds that the end of a run waits at most for its description; only a run shorter than git's answer waits."""
 
-EVENT_NAME = "event.name"
-"""What a log record stands for. On the log records of runs."""
-
-RUN_STARTED = "otel_ml.run.start"
-"""Event name of the log record that describes how a run was started."""
-
-CONFIG_CHANGED = "otel_ml.run.config.change"
-"""Event name of the log record, and name of the span event, of a later change of a run's configuration."""
-
-CONFIG_CHANGES = "otel_ml.run.config.changes"
-"""Old and new value by dotted name, masked. On that log record, and as JSON on that span event."""
-
 _ON_SPAN = (
     conventions.RUN_COMMAND,
     conventions.RUN_SEED,
-    environment.RUN_OVERRIDES,
+    conventions.RUN_OVERRIDES,
     conventions.GIT_COMMIT,
     conventions.GIT_BRANCH,
     conventions.GIT_DIRTY,
@@ -76,7 +64,7 @@ def _write(span: Span, run_context: Context, name: str, describe: Callable[[], d
             span.set_attributes({key: description[key] for key in _ON_SPAN if key in description})
             if conventions.RUN_CONFIG in description:
                 span.set_attribute(conventions.RUN_CONFIG, _json(description[conventions.RUN_CONFIG]))
-        _logger.info("run %s started", name, extra={EVENT_NAME: RUN_STARTED, **description})
+        _logger.info("run %s started", name, extra={conventions.EVENT_NAME: conventions.RUN_STARTED, **description})
     except Exception as error:
         health.internal_error("description of a run", error)
     finally:
@@ -85,12 +73,12 @@ def _write(span: Span, run_context: Context, name: str, describe: Callable[[], d
 
 def config_changed(span: Span, name: str, changes: dict[str, dict[str, Any]]) -> None:
     """Write masked changes of a run's configuration to its span and in one INFO record."""
-    span.add_event(CONFIG_CHANGED, {CONFIG_CHANGES: _json(changes)})
+    span.add_event(conventions.CONFIG_CHANGED, {conventions.CONFIG_CHANGES: _json(changes)})
     _logger.info(
         "run %s: configuration changed: %s",
         name,
         ", ".join(changes),
-        extra={EVENT_NAME: CONFIG_CHANGED, CONFIG_CHANGES: changes},
+        extra={conventions.EVENT_NAME: conventions.CONFIG_CHANGED, conventions.CONFIG_CHANGES: changes},
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Literal
 
@@ -87,7 +87,7 @@ def description(value: Any, library: str, role: Role) -> dict[str, Any]:
     described: dict[str, Any] = {"type": type_name(type(value))}
     if role == "table":
         rows, columns = shape(value)
-        dtypes = {str(name)[:_LONGEST_NAME]: dtype for name, dtype in _dtypes(value, library, _MOST_DTYPES)}
+        dtypes = _by_name(_dtypes(value, library, _MOST_DTYPES))
         described |= {"rows": rows, "columns": columns, "dtypes": dtypes}
         if columns > _MOST_DTYPES:
             dtypes["..."] = f"{columns - _MOST_DTYPES} more"
@@ -96,6 +96,23 @@ def description(value: Any, library: str, role: Role) -> dict[str, Any]:
     if library == "torch":
         described["device"] = str(value.device)
     return described
+
+
+def _by_name(pairs: Iterable[tuple[object, Any]]) -> dict[str, Any]:
+    """Return a dict by bounded names of columns, in which columns of the same name are kept apart."""
+    named: dict[str, Any] = {}
+    for label, item in pairs:
+        name = _label(label)[:_LONGEST_NAME]
+        while name in named:
+            name = f"{name} ({len(named) + 1})"
+        named[name] = item
+    return named
+
+
+def _label(label: object) -> str:
+    if type(label) is tuple:
+        return f"({', '.join(map(_label, label))})"
+    return str(label) if type(label) in (str, int, float, bool) else f"<type {type_name(type(label))}>"
 
 
 def _dtypes(value: Any, library: str, most: int) -> Iterator[tuple[object, str]]:
@@ -144,29 +161,27 @@ def rows(value: Any, library: str) -> tuple[list[Any], list[tuple[Any, ...]]]:
 def columns(value: Any, library: str) -> dict[str, dict[str, Any]]:
     """Return dtype and statistics of the first columns of a table, by name."""
     step = _step(math.prod(shape(value)) * 8)
+    most = min(shape(value)[1], _MOST_SUMMARISED_COLUMNS)
+    series: list[Any] = []
     if library == "pandas":
-        sample = value.iloc[::step, :_MOST_SUMMARISED_COLUMNS]
-        series = [sample.iloc[:, place] for place in range(shape(sample)[1])]
+        series = [value.iloc[:, place] for place in range(most)]
     elif library == "polars":
-        series = value[:, :_MOST_SUMMARISED_COLUMNS].gather_every(step).get_columns()
-    else:
-        series = []
-    dtypes = _dtypes(value, library, _MOST_SUMMARISED_COLUMNS)
+        series = value[:, :most].get_columns()
+    dtypes = _dtypes(value, library, most)
     if not series:
-        return {str(name): {"dtype": dtype} for name, dtype in dtypes}
-    return {
-        str(name): {"dtype": dtype, **_statistics(_numeric(column, library), step)}
+        return _by_name((name, {"dtype": dtype}) for name, dtype in dtypes)
+    return _by_name(
+        (name, {"dtype": dtype, **_statistics(_numeric(column, library, step), step)})
         for (name, dtype), column in zip(dtypes, series, strict=True)
-    }
+    )
 
 
 def statistics(value: Any, library: str) -> dict[str, Any]:
     """Return n_nan, min, max, mean and std of an array; nothing for what is no number, or not in this memory."""
     if library == "scipy":
-        stored = getattr(value, "data", None)
-        if type(stored).__name__ != "ndarray":
-            return {}
-        return {"nnz": int(value.nnz), **statistics(stored, "numpy")}
+        # The other formats hold padding, or would have to count.
+        is_plain = value.format in ("csr", "csc", "coo", "bsr")
+        return {"nnz": int(value.nnz), **statistics(value.data, "numpy")} if is_plain else {}
     if library == "numpy":
         is_file = any(base.__name__ == "memmap" for base in mro(type(value)))
         step = _step(value.nbytes, value.size)
@@ -178,8 +193,7 @@ def statistics(value: Any, library: str) -> dict[str, Any]:
     if library == "pyarrow":
         return {}
     step = _step(len(value) * 8)
-    sample = value[::step] if library == "polars" or not hasattr(value, "iloc") else value.iloc[::step]
-    return _statistics(_numeric(sample, library), step)
+    return _statistics(_numeric(value, library, step), step)
 
 
 def _step(size: int, length: int = 0) -> int:
@@ -198,16 +212,17 @@ def _every(array: Any, step: int) -> Any:
     return array.ravel(order="K")[::step] if is_contiguous else array.flat[::step]
 
 
-def _numeric(column: Any, library: str) -> Any:
-    """Return a sampled column as a numpy array, or None if it holds no numbers."""
+def _numeric(column: Any, library: str, step: int) -> Any:
+    """Return every `step`-th item of a column as a numpy array, or None if it holds no numbers."""
     if "numpy" not in sys.modules:  # polars does without
         return None
     if library == "polars":
-        return column.to_numpy() if column.dtype.is_numeric() else None
+        return column[::step].to_numpy() if column.dtype.is_numeric() else None
     if getattr(column.dtype, "kind", "O") not in _NUMERIC_KINDS:
         return None
+    sample = column.iloc[::step] if hasattr(column, "iloc") else column[::step]
     is_numpy = type(column.dtype).__module__.startswith("numpy")
-    return column.to_numpy() if is_numpy else column.to_numpy(dtype="float64", na_value=math.nan)
+    return sample.to_numpy() if is_numpy else sample.to_numpy(dtype="float64", na_value=math.nan)
 
 
 def _statistics(sample: Any, step: int) -> dict[str, Any]:

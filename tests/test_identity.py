@@ -37,7 +37,9 @@ def test_a_folder_is_named_by_the_ids_own_time(milliseconds: int, rest: int) -> 
     assert name[16:] == f"-{run_id}"
 
 
-@pytest.mark.parametrize("run_id", ["build-17", str(uuid.UUID(int=5, version=4)), "ffffffff-ffff-7fff-bfff-ffffffffffff"])
+@pytest.mark.parametrize(
+    "run_id", ["build-17", str(uuid.UUID(int=5, version=4)), "ffffffff-ffff-7fff-bfff-ffffffffffff"]
+)
 def test_the_folder_of_any_other_id_is_the_id(run_id: str) -> None:
     """An id that is no UUIDv7, or whose time no calendar has, is its own folder's name."""
     assert identity.folder_name(run_id) == run_id

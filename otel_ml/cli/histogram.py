@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ DURATIONS = {
 _ENOUGH_FOR_BARS = 5
 _SHOWN = 4
 _EXEMPLARS_SHOWN = 3
+_EXEMPLARS_KEPT = 20
 _BAR_WIDTH = 44
 
 
@@ -109,8 +111,12 @@ class Histograms:
         moment = point.time_ns if point.delta else point.start_ns
         key = (source, point.metric, repr(sorted(point.attributes.items())), moment)
         known = self._last.get(key)
-        if known is None or point.time_ns >= known.time_ns:
-            self._last[key] = point
+        if known is not None:
+            last = max(known, point, key=lambda each: each.time_ns)
+            # The SDK hands each exemplar out once, so earlier states have those that the last one lacks.
+            exemplars = sorted({*known.exemplars, *point.exemplars}, reverse=True)[:_EXEMPLARS_KEPT]
+            point = dataclasses.replace(last, exemplars=tuple(exemplars))
+        self._last[key] = point
 
     def merged(self) -> list[Histogram]:
         """Return one histogram a model version and step, inference first, most calls first."""

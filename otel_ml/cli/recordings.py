@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from otel_ml.cli.otlp_files import SIGNALS, Signal
+from otel_ml.cli.render import printable
 from otel_ml.errors import Error
 from otel_ml.manifest import FILE_NAME
 from otel_ml.settings import state_directories
@@ -170,10 +171,10 @@ def _listing(matches: list[Selection]) -> str:
     for match in matches[:_LISTED]:
         recording, run_id = match.recording, match.run_id
         name = recording.runs.get(run_id, "") if run_id else recording.name
-        rows.append(f"  {run_id or recording.folder.name}  {recording.status:<11}  {name}")
+        rows.append(printable(f"{run_id or recording.folder.name}  {recording.status:<11}  {name}", 200))
     if len(matches) > _LISTED:
-        rows.append(f"  ... and {len(matches) - _LISTED} more")
-    return "\n".join(rows)
+        rows.append(f"... and {len(matches) - _LISTED} more")
+    return "\n".join(f"  {row}" for row in rows)
 
 
 def _is_run(folder: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -243,4 +244,4 @@ def _innermost(error: BaseException) -> str:
             break
         error = below
     text = getattr(error, "strerror", None) or str(error).rpartition(": ")[2] or type(error).__name__
-    return str(text)
+    return re.sub(r"^\[Errno -?\d+\] ", "", str(text))

@@ -64,7 +64,7 @@ def _header(selection: Selection, found: Gathered, console: Console) -> None:
     run_id = selection.run_id or recording.id
     name = recording.runs.get(run_id, recording.name) if selection.run_id else recording.name
     title = Text("run ", style="bold").append(render.printable(name or "(no name)", 80), style="bold cyan")
-    title.append(f"  {recording.status}", style=_STATUS_STYLES.get(recording.status, "yellow"))
+    title.append(f"  {render.printable(recording.status, 20)}", style=_STATUS_STYLES.get(recording.status, "yellow"))
     title.append(f"\n{render.printable(run_id, 80)}", style="not bold")
     console.print(title)
     facts = [f"{recording.started.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"]

@@ -139,10 +139,11 @@ def _line(node: Node, whole: Span, depth: int, console: Console, *, complete: bo
     line.append(_position(span, whole, ascii_only=console.options.ascii_only), style="red" if span.failed else "cyan")
     if span.failed:
         line.append(f"  {render.printable(str(span.attributes.get(conventions.ERROR_TYPE, 'error')), 60)}", style="red")
-    line.append("  ").append(describe(span.attributes), style="dim")
     if node.orphan:
-        reason = "that never arrived" if complete else "that is not shown"
-        line.append(f" (parent {span.parent_id[:8]} {reason})", style="yellow")
+        reason = "never arrived" if complete else "is not shown"
+        line.append(f"  parent {span.parent_id[:8]} {reason}", style="yellow")
+    line.append("  ").append(describe(span.attributes), style="dim")
+    line.rstrip()
     return line
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from opentelemetry.sdk._logs.export import LogRecordExporter
@@ -24,7 +24,9 @@ Protocol = Literal["http/protobuf", "grpc"]
 Signal = Literal["traces", "logs", "metrics"]
 
 GRPC_PORT = 4317  # registered for OTLP over gRPC
-_inherited: list[object] = []
+Exporter = TypeVar("Exporter", SpanExporter, LogRecordExporter, MetricExporter)
+
+_inherited: list[object] = []  # from before a fork: to let go of it takes locks that nobody releases in the child
 
 CREDENTIAL_PROVIDER = "OTEL_PYTHON_EXPORTER_OTLP_HTTP_{}CREDENTIAL_PROVIDER"
 
@@ -55,7 +57,28 @@ def span_exporter(endpoint: Endpoint | None = None) -> SpanExporter:
     Raises:
         Exception: The stock exporter does not accept what an `OTEL_EXPORTER_OTLP_*` variable says.
     """
-    endpoint = endpoint or Endpoint()
+    return _renewed_after_fork(partial(_span_exporter, endpoint or Endpoint()))
+
+
+def log_exporter(endpoint: Endpoint | None = None) -> LogRecordExporter:
+    """Return the stock log exporter for the endpoint, or for what the environment says.
+
+    Raises:
+        Exception: The stock exporter does not accept what an `OTEL_EXPORTER_OTLP_*` variable says.
+    """
+    return _renewed_after_fork(partial(_log_exporter, endpoint or Endpoint()))
+
+
+def metric_exporter(endpoint: Endpoint | None = None) -> MetricExporter:
+    """Return the stock metric exporter for the endpoint, or for what the environment says.
+
+    Raises:
+        Exception: The stock exporter does not accept what an `OTEL_EXPORTER_OTLP_*` variable says.
+    """
+    return _renewed_after_fork(partial(_metric_exporter, endpoint or Endpoint()))
+
+
+def _span_exporter(endpoint: Endpoint) -> SpanExporter:
     if protocol_of(endpoint, "traces") == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc_traces  # noqa: PLC0415
 
@@ -65,13 +88,7 @@ def span_exporter(endpoint: Endpoint | None = None) -> SpanExporter:
     return http_traces.OTLPSpanExporter(**_http_arguments(endpoint, "traces"))
 
 
-def log_exporter(endpoint: Endpoint | None = None) -> LogRecordExporter:
-    """Return the stock log exporter for the endpoint, or for what the environment says.
-
-    Raises:
-        Exception: The stock exporter does not accept what an `OTEL_EXPORTER_OTLP_*` variable says.
-    """
-    endpoint = endpoint or Endpoint()
+def _log_exporter(endpoint: Endpoint) -> LogRecordExporter:
     if protocol_of(endpoint, "logs") == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc import _log_exporter as grpc_logs  # noqa: PLC0415
 
@@ -81,13 +98,7 @@ def log_exporter(endpoint: Endpoint | None = None) -> LogRecordExporter:
     return http_logs.OTLPLogExporter(**_http_arguments(endpoint, "logs"))
 
 
-def metric_exporter(endpoint: Endpoint | None = None) -> MetricExporter:
-    """Return the stock metric exporter for the endpoint, or for what the environment says.
-
-    Raises:
-        Exception: The stock exporter does not accept what an `OTEL_EXPORTER_OTLP_*` variable says.
-    """
-    endpoint = endpoint or Endpoint()
+def _metric_exporter(endpoint: Endpoint) -> MetricExporter:
     if protocol_of(endpoint, "metrics") == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc import metric_exporter as grpc_metrics  # noqa: PLC0415
 
@@ -168,18 +179,28 @@ def _counting_session(signal: Signal) -> requests.Session:
 
     session = requests.Session()
     session.hooks["response"].append(look)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=partial(_leave_connections_to_parent, weakref.ref(session)))
     return session
 
 
-def _leave_connections_to_parent(reference: weakref.ref[requests.Session]) -> None:
-    """Give a forked child connections of its own; on a shared one, requests of parent and child would mix."""
-    from requests.adapters import HTTPAdapter  # noqa: PLC0415
+def _renewed_after_fork(make: Callable[[], Exporter]) -> Exporter:
+    """Return what `make` makes, and see to it that a forked child has connections and locks of its own.
 
-    session = reference()
-    if session is not None:
-        inherited = dict(session.adapters)
-        _inherited.append(inherited)  # kept: closing takes locks that a thread of the parent may have held
-        for scheme in inherited:
-            session.mount(scheme, HTTPAdapter())
+    On a connection that parent and child share, their requests mix, and a lock that was held at the fork is held for
+    ever in the child. What remains is gRPC's: a child that is forked while another thread is inside its core may never
+    get an answer. Servers that fork had better use HTTP.
+    """
+    exporter = make()
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=partial(_renew, weakref.ref(exporter), make))
+    return exporter
+
+
+def _renew(reference: weakref.ref[Exporter], make: Callable[[], Exporter]) -> None:
+    exporter = reference()
+    if exporter is None:
+        return
+    _inherited.append(dict(vars(exporter)))
+    try:
+        vars(exporter).update(vars(make()))
+    except Exception as error:
+        health.internal_error("renewing an exporter after a fork", error)

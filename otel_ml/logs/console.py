@@ -59,7 +59,7 @@ class TextEncoder:
             *(f"{self._paint(_DIM, visible(key) + '=')}{_shown(value)}" for key, value in entry.extra.items()),
         ]
         if entry.trace_id:
-            parts.append(self._paint(_DIM, f"trace={entry.trace_id >> 96:08x}"))
+            parts.append(self._paint(_DIM, f"trace={visible(entry.trace_id[:8])}"))
         lines = [" ".join(parts), *(f"    {line}" for line in others)]
         if entry.exception is not None:
             stacktrace = entry.exception.get("stacktrace", "").rstrip("\n")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from opentelemetry.trace import get_current_span
+from opentelemetry.trace import TraceFlags, get_current_span
 
 from otel_ml.errors import shorten
 from otel_ml.exceptions import error_type
@@ -38,8 +38,8 @@ class Entry:
         level_name: Name of its level.
         logger: Name of its logger.
         message: Formatted message.
-        trace_id: 0 outside a span.
-        span_id: 0 outside a span.
+        trace_id: 32 lower-case hex digits, as the record has them; empty outside a span.
+        span_id: 16 lower-case hex digits; empty outside a span.
         trace_flags: 1 when the span is sampled; the record says no more than that.
         run_id: Run that it was made in.
         extra: The caller's `extra` as plain data.
@@ -53,8 +53,8 @@ class Entry:
     level_name: str
     logger: str
     message: str
-    trace_id: int
-    span_id: int
+    trace_id: str
+    span_id: str
     trace_flags: int
     run_id: str | None
     extra: dict[str, Any]
@@ -87,9 +87,9 @@ def from_record(record: logging.LogRecord, *, nested: bool) -> tuple[Entry, list
     if nested:
         message = _nested_message(record)
     else:
-        given = {key: value for key, value in fields.items() if key not in _STANDARD}
+        given = _given(fields)
         message = _message(record, given, problems)
-        if record.exc_info or record.exc_text or given:
+        if record.exc_info or record.exc_text or "exc_info" in given or "exception" in given:
             exception = _exception(record, given, problems)
         if record.stack_info:
             given.setdefault("stack_info", record.stack_info)
@@ -104,18 +104,31 @@ def from_record(record: logging.LogRecord, *, nested: bool) -> tuple[Entry, list
     return entry, problems
 
 
-def _ids(fields: Mapping[str, Any]) -> tuple[int, int, int]:
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return what the caller passed in `extra`, in its order: logging adds it to the record last."""
+    names = fields.keys() - _STANDARD
+    if not names:
+        return {}
+    found: list[str] = []
+    for key in reversed(fields):
+        if key in names:
+            found.append(key)
+            if len(found) == len(names):
+                break
+    return {key: fields[key] for key in reversed(found)}
+
+
+def _ids(fields: Mapping[str, Any]) -> tuple[str, str, int]:
     """Return the ids put on the record when it was made, or those of the open span for a record made elsewhere."""
     made = fields.get("otelTraceID")
     if made == "0":
-        return 0, 0, 0
+        return "", "", 0
     if type(made) is str and len(made) == 32:
-        try:
-            return int(made, 16), int(fields["otelSpanID"], 16), int(bool(fields.get("otelTraceSampled")))
-        except (ValueError, TypeError, KeyError):  # an application's filter may have put its own text there
-            made = None
+        return made, str(fields.get("otelSpanID")), 1 if fields.get("otelTraceSampled") else 0
     context = get_current_span().get_span_context()
-    return (context.trace_id, context.span_id, context.trace_flags & 1) if context.is_valid else (0, 0, 0)
+    if not context.is_valid:
+        return "", "", 0
+    return format(context.trace_id, "032x"), format(context.span_id, "016x"), context.trace_flags & TraceFlags.SAMPLED
 
 
 def _run_id(fields: Mapping[str, Any]) -> str | None:
@@ -158,6 +171,8 @@ def _nested_message(record: logging.LogRecord) -> str:
 
 
 def _formatted(message: str, arguments: Any) -> str:
+    if type(arguments) is tuple and _ATOMS.issuperset(map(type, arguments)):
+        return str.__mod__(message, arguments)
     if isinstance(arguments, Mapping):
         return str(message % {key: extras.argument(value) for key, value in arguments.items()})
     return str(message % tuple([extras.argument(value) for value in arguments]))
@@ -208,8 +223,7 @@ def _extra(given: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
     extra: dict[str, Any] = {}
     for key, value in given.items():
         try:
-            name = key if type(key) is str else extras.text(key)
-            extra[name] = extras.plain(value)
+            extra[key if type(key) is str else extras.text(key)] = extras.plain(value)
         except Exception as error:
             problems.append(Problem("bad_extra", error))
             extra[key if type(key) is str else f"<{type(key).__name__}>"] = f"<{type(value).__qualname__}>"

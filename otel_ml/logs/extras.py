@@ -7,10 +7,10 @@ and models become their description, and any other object becomes text.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Mapping
 from datetime import date, time
+from enum import Enum
 from functools import lru_cache
 from itertools import islice
 from typing import Any, Literal
@@ -23,6 +23,8 @@ MAX_ITEMS = 1024
 MAX_TEXT = 4096
 MAX_STRING = 64 * 1024
 
+_LEAST, _MOST = -(2**63), 2**63 - 1  # neither JSON nor OTLP has wider whole numbers
+_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _SEQUENCES = (list, tuple, set, frozenset, deque)
 # Protocols and methods that tables, arrays and models have in common, whichever library they come from.
 _DATA_MARKS = (
@@ -36,9 +38,7 @@ def plain(value: object) -> Any:
     Raises:
         Exception: Whatever the value's own code raises.
     """
-    if value is None or type(value) is bool or (type(value) is str and len(value) <= MAX_STRING):
-        return value
-    return _Copier().copy(value, MAX_DEPTH)
+    return _copy(value, MAX_DEPTH, [MAX_ITEMS])
 
 
 def argument(value: object) -> object:
@@ -84,63 +84,63 @@ def _description(value: object) -> str:
     return f"{described.get('type', type(value).__name__)}({facts})"
 
 
-class _Copier:
-    """One copy under one budget of items, so that a wide and a deep value are bounded alike."""
-
-    __slots__ = ("_left",)
-
-    def __init__(self) -> None:
-        self._left = MAX_ITEMS
-
-    def copy(self, value: object, depth: int) -> Any:
-        if value is None or isinstance(value, (bool, int, float, str)):
-            return _scalar(value)
-        nature = _nature(type(value))  # type: ignore[arg-type]  # every class is hashable
-        if nature == "numpy scalar":
-            item = value.item()  # type: ignore[attr-defined]
-            return text(value) if type(item) is type(value) else self.copy(item, depth)
-        if nature == "data":
-            return capture.describe(value)
-        if isinstance(value, Mapping):
-            return self._mapping(value, depth)
-        if isinstance(value, _SEQUENCES):
-            return self._sequence(value, depth)
-        return text(value)
-
-    def _mapping(self, value: Mapping[Any, Any], depth: int) -> Any:
-        if depth == 0:
-            return f"<{type(value).__name__} of {len(value)}>"
-        items = list(islice(value.items(), max(0, self._left)))
-        self._left -= len(items)
-        copied = {key if type(key) is str else text(key): self.copy(item, depth - 1) for key, item in items}
-        if len(items) < len(value):
-            copied["..."] = f"{len(value) - len(items)} more"
-        return copied
-
-    def _sequence(self, value: Any, depth: int) -> Any:
-        if depth == 0:
-            return f"<{type(value).__name__} of {len(value)}>"
-        items = list(islice(value, max(0, self._left)))
-        self._left -= len(items)
-        copied = [self.copy(item, depth - 1) for item in items]
-        if len(items) < len(value):
-            copied.append(f"... {len(value) - len(items)} more")
-        return copied
+def _copy(value: object, depth: int, left: list[int]) -> Any:  # noqa: PLR0911  the exact types first, for speed
+    """Copy a value; `left` holds how many more items the whole copy may have: wide and deep are bounded alike."""
+    kind = type(value)
+    if kind is str:
+        return value if len(value) <= MAX_STRING else f"{value[:MAX_STRING]}..."  # type: ignore[arg-type, index]
+    if kind is int:
+        return value if _LEAST <= value <= _MOST else hex(value)[:MAX_TEXT]  # type: ignore[operator, arg-type]
+    if kind is float:
+        return value if value - value == 0.0 else _NOT_FINITE[str(value)]  # type: ignore[operator]
+    if kind is bool or value is None:
+        return value
+    if kind is dict or isinstance(value, Mapping):
+        return _copy_mapping(value, depth, left)  # type: ignore[arg-type]
+    if isinstance(value, _SEQUENCES):
+        return _copy_sequence(value, depth, left)
+    return _copy_object(value, depth, left)
 
 
-def _scalar(value: object) -> object:
-    if isinstance(value, str):
-        exact = str.__str__(value)
-        return exact if len(exact) <= MAX_STRING else f"{exact[:MAX_STRING]}..."
-    if isinstance(value, float):
-        number = float(value)
-        if math.isfinite(number):
-            return number
-        return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
-    if isinstance(value, int) and not isinstance(value, bool):
-        number = int(value)
-        return number if -(2**63) <= number < 2**63 else hex(number)[:MAX_TEXT]  # neither JSON nor OTLP has wider ones
-    return value
+def _copy_mapping(value: Mapping[Any, Any], depth: int, left: list[int]) -> Any:
+    size = len(value)
+    if depth == 0:
+        return f"<{type(value).__name__} of {size}>"
+    items = list(value.items() if size <= left[0] else islice(value.items(), max(0, left[0])))
+    left[0] -= len(items)
+    copied = {key if type(key) is str else text(key): _copy(item, depth - 1, left) for key, item in items}
+    if len(items) < size:
+        copied["..."] = f"{size - len(items)} more"
+    return copied
+
+
+def _copy_sequence(value: Any, depth: int, left: list[int]) -> Any:
+    size = len(value)
+    if depth == 0:
+        return f"<{type(value).__name__} of {size}>"
+    items = list(value if size <= left[0] else islice(value, max(0, left[0])))
+    left[0] -= len(items)
+    copied = [_copy(item, depth - 1, left) for item in items]
+    if len(items) < size:
+        copied.append(f"... {size - len(items)} more")
+    return copied
+
+
+def _copy_object(value: object, depth: int, left: list[int]) -> Any:
+    nature = _nature(type(value))  # type: ignore[arg-type]  # every class is hashable
+    if nature == "numpy scalar":
+        item = value.item()  # type: ignore[attr-defined]
+        return text(value) if isinstance(item, type(value)) else _copy(item, depth, left)
+    if nature == "data":
+        return capture.describe(value)
+    if not isinstance(value, Enum):  # subclasses of plain types, whose own methods are not asked
+        if isinstance(value, str):
+            return _copy(str.__str__(value), depth, left)
+        if isinstance(value, int):
+            return _copy(int.__index__(value), depth, left)
+        if isinstance(value, float):
+            return _copy(float.__float__(value), depth, left)
+    return text(value)
 
 
 def text(value: object) -> str:

@@ -1,7 +1,7 @@
 """An entry as one flat line of JSON.
 
-python-json-logger formats on the caller's thread from the LogRecord and is several times slower than this
-(`benchmarks/bench_log_format.py` prints the ratio), which is why the project has its own.
+python-json-logger, also with orjson, takes several times as long for the same line, and half as long again with a queue
+before it (`benchmarks/bench_log_format.py` prints the ratios), which is why the project has its own.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -18,7 +19,7 @@ from otel_ml.logs.entries import Entry
 # Line ends and control characters that orjson leaves as they are: C1 controls, U+2028 and U+2029. Tools that split
 # text at every Unicode line end, and terminals, would act on them.
 _RAW_CONTROLS = re.compile(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
-_OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
+_OPTIONS = orjson.OPT_APPEND_NEWLINE
 
 
 class LineEncoder:
@@ -42,49 +43,52 @@ class LineEncoder:
         fields = self._fields(entry)
         try:
             line = orjson.dumps(fields, option=_OPTIONS)
-        except TypeError:  # lone surrogates, which are not valid UTF-8
-            line = orjson.dumps(_without_surrogates(fields), option=_OPTIONS, default=str)
+        except TypeError:  # lone surrogates, which are not valid UTF-8, or what a redaction callback returned
+            line = orjson.dumps(_writable(fields), option=_OPTIONS, default=str)
         return line if line.isascii() else _RAW_CONTROLS.sub(_escaped, line)
 
     def _fields(self, entry: Entry) -> dict[str, Any]:
         file, function, number = entry.code
+        second, rest = divmod(entry.time_ns, 1_000_000_000)
+        if second != self._second:
+            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._second = second
         fields: dict[str, Any] = {
-            "timestamp": self._timestamp(entry.time_ns),
+            "timestamp": f"{self._prefix}.{rest // 1000:06d}Z",
             "level": entry.level_name,
             "logger": entry.logger,
             "message": entry.message,
         }
         if entry.trace_id:
-            fields["trace_id"] = f"{entry.trace_id:032x}"
-            fields["span_id"] = f"{entry.span_id:016x}"
-            fields["trace_flags"] = f"{entry.trace_flags:02x}"
+            fields["trace_id"] = entry.trace_id
+            fields["span_id"] = entry.span_id
+            fields["trace_flags"] = "01" if entry.trace_flags else "00"
         if entry.run_id:
             fields["run_id"] = entry.run_id
         fields["service"] = self._service
-        fields["module"] = os.path.splitext(os.path.basename(file))[0]
+        fields["module"] = _module(file)
         fields["function"] = function
         fields["line"] = number
         for key, value in entry.extra.items():
-            _add(fields, key, value)
+            if key in fields:
+                _add(fields, key, value)
+            else:
+                fields[key] = value
         if entry.exception is not None:
-            if "exception" in fields:
-                _add(fields, "extra_exception", fields.pop("exception"))
+            theirs = fields.pop("exception", None)
             fields["exception"] = entry.exception
+            if theirs is not None:
+                _add(fields, "exception", theirs)
         return fields
 
-    def _timestamp(self, time_ns: int) -> str:
-        second, rest = divmod(time_ns, 1_000_000_000)
-        if second != self._second:
-            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-            self._second = second
-        return f"{self._prefix}.{rest // 1000:06d}Z"
+
+@lru_cache(maxsize=4096)
+def _module(file: str) -> str:
+    return os.path.splitext(os.path.basename(file))[0]
 
 
 def _add(fields: dict[str, Any], key: str, value: object) -> None:
-    """Add an extra; one that has the name of a field of ours says the same (structlog's do) or takes another name."""
-    if key not in fields:
-        fields[key] = value
-        return
+    """Add an extra with the name of a field of ours: it says the same, as structlog's do, or takes another name."""
     if str(fields[key]).lower() != str(value).lower():
         while key in fields:
             key = f"extra_{key}"
@@ -95,11 +99,11 @@ def _escaped(match: re.Match[bytes]) -> bytes:
     return b"\\u%04x" % ord(match.group().decode())
 
 
-def _without_surrogates(value: Any) -> Any:
+def _writable(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
-        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+        return {_writable(str(key)): _writable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_without_surrogates(item) for item in value]
+        return [_writable(item) for item in value]
     return value

@@ -67,7 +67,11 @@ def _scope(logger: str) -> InstrumentationScope:
 def _context(entry: Entry) -> Context:
     if not entry.trace_id:
         return _NO_CONTEXT
-    span = SpanContext(entry.trace_id, entry.span_id, is_remote=False, trace_flags=TraceFlags(entry.trace_flags))
+    try:
+        trace_id, span_id = int(entry.trace_id, 16), int(entry.span_id, 16)
+    except ValueError:  # an application's filter put its own text there
+        return _NO_CONTEXT
+    span = SpanContext(trace_id, span_id, is_remote=False, trace_flags=TraceFlags(entry.trace_flags))
     return set_span_in_context(NonRecordingSpan(span), _NO_CONTEXT)
 
 

@@ -95,7 +95,8 @@ class Recorder:
         for signal in ("traces", "logs", "metrics"):
             path = self.folder / f"{signal}-{os.getpid()}.jsonl"
             if path.exists():
-                path.rename(self.folder / f"{signal}-{pid}.jsonl")
+                path.with_name(f"{signal}-{pid}.jsonl").write_bytes(path.read_bytes())
+                path.unlink()  # not renamed: the exporter has it open, and would go on with it
 
     def file(self, signal: str) -> Path:
         """Return the file of this process."""

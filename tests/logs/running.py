@@ -49,7 +49,7 @@ def entry(**fields: Any) -> Entry:
     """Return an entry with these fields and usual ones for the others."""
     defaults: dict[str, Any] = {
         "time_ns": 1_795_365_588_123_456_789, "level": 20, "level_name": "INFO", "logger": "app", "message": "hello",
-        "trace_id": 0, "span_id": 0, "trace_flags": 0, "run_id": None, "extra": {}, "exception": None,
+        "trace_id": "", "span_id": "", "trace_flags": 0, "run_id": None, "extra": {}, "exception": None,
         "code": ("/a/train.py", "fit", 7),
     }  # fmt: skip
     return Entry(**{**defaults, **fields})

@@ -22,7 +22,7 @@ def _shown(*, colour: bool = False, **fields: object) -> str:
 
 def test_line_shows_time_level_logger_message_extras_and_short_trace_id() -> None:
     """A line has all that a person looks for, in columns, and the trace id's first eight characters."""
-    line = _shown(message="loaded", extra={"rows": 3, "path": "a b"}, trace_id=0x4BF92F35 << 96, span_id=1)
+    line = _shown(message="loaded", extra={"rows": 3, "path": "a b"}, trace_id="4bf92f35" + 24 * "0", span_id="0" * 16)
     assert re.fullmatch(r'\d\d:\d\d:\d\d\.123 INFO     app +loaded rows=3 path="a b" trace=4bf92f35\n', line)
     critical = _shown(level_name="CRITICAL", level=50, message="loaded")
     assert critical.index("loaded") == line.index("loaded")

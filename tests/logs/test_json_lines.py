@@ -51,7 +51,14 @@ def test_fields_are_flat_and_in_order() -> None:
     """The line has the documented fields in the documented order, ids in lower-case hex, time in UTC microseconds."""
     exception = {"type": "ValueError", "message": "m", "stacktrace": "Traceback"}
     line = LineEncoder("svc").encode(
-        entry(trace_id=0xABC, span_id=0xDEF, trace_flags=1, run_id="r1", extra={"a": 1}, exception=exception)
+        entry(
+            trace_id=f"{0xABC:032x}",
+            span_id=f"{0xDEF:016x}",
+            trace_flags=1,
+            run_id="r1",
+            extra={"a": 1},
+            exception=exception,
+        )
     )
     assert list(orjson.loads(line).items()) == [
         ("timestamp", "2026-11-22T16:39:48.123456Z"), ("level", "INFO"), ("logger", "app"), ("message", "hello"),
