@@ -43,7 +43,7 @@ def __getattr__(name: str) -> Any:
 
         return Telemetry
     if name == "__version__":
-        from otel_ml.instruments import distribution_version  # noqa: PLC0415
+        from otel_ml.version import VERSION  # noqa: PLC0415
 
-        return distribution_version()
+        return VERSION
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

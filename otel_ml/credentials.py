@@ -103,7 +103,7 @@ def loose_passwords(text: str) -> Spans:
 _KEY = re.compile(
     r"(?<![\w.-])[.-]*+(?P<key>(?:(?i:api|access|secret|private|auth|account|session|encryption) )?\w[\w.-]*+)"
     r"(?:\\{0,8}[\"'])?\]?[ \t]{0,8}(?:=>|:=|==|[:=](?![:=]|//))[ \t]{0,8}"
-    r"|(?<![\w-])--(?P<flag>\w[\w.-]*+)[ \t]{1,8}(?!-)"
+    r"|(?<![\w-])--(?P<flag>\w[\w.-]*+)[ \t]{1,8}(?!--)"
 )
 _QUOTED = re.compile(r"[bBfFrRuU]{0,2}(\\{0,8})([\"'])(?:(.*?)(?<!\\)\1\2|(.*))", re.DOTALL)
 # Up to a space or quote; a separator or closing bracket belongs to the value only if the value goes on behind it.
@@ -145,7 +145,10 @@ def _value(text: str, start: int, key: str) -> tuple[int, int]:
     # Headers have parts behind spaces: `Cookie: a=b; c=d`, `Authorization: AWS4-HMAC-SHA256 Credential=..., ...`.
     whole_line = key.lower().endswith(("authorization", "cookie"))
     value = (_REST_OF_LINE if whole_line else _BARE).match(text, start)
-    return (start, start) if value is None else value.span()
+    if value is None:
+        return start, start
+    in_brackets = "[" in value[0] and text[value.end() : value.end() + 1] == "]"  # such as a mask
+    return start, value.end() + in_brackets
 
 
 def _closing_bracket(text: str, start: int) -> int:

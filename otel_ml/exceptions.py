@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from dataclasses import dataclass
 from types import TracebackType
@@ -33,6 +34,14 @@ def error_type(error: BaseException) -> str:
     """Return the qualified class name of an exception, without `builtins`."""
     cls = type(error)
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Return whether a call was ended from outside: a cancelled task, Ctrl-C, or a closed generator."""
+    if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
+        return True
+    asyncio = sys.modules.get("asyncio")  # not imported: 26 ms, and without it there is no such exception
+    return asyncio is not None and isinstance(error, asyncio.CancelledError)
 
 
 def describe(error: BaseException) -> Failure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import logging
 import threading
@@ -18,6 +17,7 @@ from opentelemetry.trace import Span, StatusCode
 from otel_ml import (
     conventions,
     environment,
+    exceptions,
     health,
     identity,
     instruments,
@@ -193,7 +193,7 @@ class Execution:
         if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
             return
         span = trace.INVALID_SPAN if self.run._span is None else self.run._span
-        if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)):
+        if exceptions.is_cancellation(error):
             span.set_attribute(conventions.STATUS, conventions.CANCELLED)
             return
         _failed.set()

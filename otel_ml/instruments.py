@@ -6,11 +6,11 @@ They follow whichever provider the application or `otel_ml.configure` sets, also
 from __future__ import annotations
 
 import os
-from importlib.metadata import PackageNotFoundError, version
 
 from opentelemetry import metrics, trace
 
 from otel_ml import conventions
+from otel_ml.version import VERSION
 
 enabled: bool = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true"
 """False turns every decorator into a plain call; `OTEL_SDK_DISABLED=true` sets it at import."""
@@ -19,14 +19,6 @@ tracer: trace.Tracer
 step_duration: metrics.Histogram
 inference_duration: metrics.Histogram
 inference_rows: metrics.Counter
-
-
-def distribution_version() -> str:
-    """Return the installed version of otel_ml, or `0` when it runs from a source tree."""
-    try:
-        return version("otel-ml")
-    except PackageNotFoundError:
-        return "0"
 
 
 def bind(
@@ -39,9 +31,8 @@ def bind(
         meter_provider: Where measurements go; None: the global provider, now or whenever it is set.
     """
     global tracer, step_duration, inference_duration, inference_rows  # noqa: PLW0603  the one place that binds them
-    scope_version = distribution_version()
-    tracer = trace.get_tracer(conventions.SCOPE, scope_version, tracer_provider)
-    meter = metrics.get_meter(conventions.SCOPE, scope_version, meter_provider)
+    tracer = trace.get_tracer(conventions.SCOPE, VERSION, tracer_provider)
+    meter = metrics.get_meter(conventions.SCOPE, VERSION, meter_provider)
     step_duration = meter.create_histogram(
         conventions.STEP_DURATION,
         unit="s",

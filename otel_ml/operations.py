@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -80,7 +79,7 @@ class Operation:
 
     def fail(self, error: BaseException) -> None:
         """End a call that raised: status, `error.type`, and once per exception an event and an ERROR log."""
-        if isinstance(error, (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)):
+        if exceptions.is_cancellation(error):
             self._end_early(conventions.CANCELLED)
         elif isinstance(error, SystemExit) and error.code in (None, 0):
             self._finish(self.metric_attributes)

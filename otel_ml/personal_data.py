@@ -145,7 +145,7 @@ def _national_id_end(text: str, start: int) -> int:
 
 _PHONE = re.compile(
     r"(?P<international>(?:\+|00(?=[1-9]\d{0,2}[ /-]))[1-9]\d{0,2}[ ./-]?(?:\(\d{1,4}\)[ ./-]?)?\d{1,14}"
-    r"(?:[ ./-]\d{2,5}){0,5})"
+    r"(?:[ ./-]\d{2,8}){0,5})"
     r"|(?P<national>0[1-9]\d{0,3}([ ./-])\d{2,8}(?:\3\d{2,5}){0,4})"
     r"|\(0\d{1,4}\)[ /-]?\d{2,8}(?:[ /-]\d{2,5}){0,4}"
     r"|(?:1[ .-]?)?\([2-9]\d\d\)[ .-]?\d{3}[ .-]\d{4}"  # North America
@@ -153,6 +153,7 @@ _PHONE = re.compile(
     r"|(?:1 )?[2-9]\d\d (?:\d{3}-|[2-9]\d\d )\d{4}"
 )
 _LAST_GROUP = re.compile(r"[ ./-]\d+\Z")
+_NUMBER_AT_END = re.compile(r"(?<![\d:./-])\d+\Z")  # and not the end of a date or time
 _SEPARATOR = re.compile(r"[ ./()-]")
 
 
@@ -188,7 +189,7 @@ def _goes_back(text: str, start: int, separators: str) -> bool:
     if not start or text[start - 1] not in separators:
         return False
     before = text[max(0, start - 24) : start - 1]
-    return before.split(" ")[-1].isdigit() if text[start - 1] == " " else before[-1:].isalnum()
+    return _NUMBER_AT_END.search(before) is not None if text[start - 1] == " " else before[-1:].isalnum()
 
 
 FINDERS = (emails, lettered_ids, numbers)

@@ -20,7 +20,7 @@ _DEEPEST = 64
 
 # A character that nearly everything sensitive has, or a word that announces the rest: most texts have neither.
 _SUSPECT_CHARACTER = re.compile(r"[@=:\d_-]")
-_SUSPECT_WORD = re.compile(r"Bearer|bearer|BEARER|Basic|basic|BASIC|AKIA|ASIA|AIza|eyJ")
+_SUSPECT_WORD = re.compile(r"Bearer|bearer|BEARER|Basic|basic|BASIC|AKIA|ASIA|AIza|SG\.|eyJ")
 
 
 class Redactor:

@@ -19,8 +19,8 @@ PACKAGE = Path(otel_ml.__file__).parent
 INSTRUMENTATION = (
     {"conventions", "errors"},
     {"health", "options"},
-    {"worker", "environment_table", "identity", "credentials", "key_names", "personal_data"},
-    {"redaction"},
+    {"worker", "environment_table", "identity", "credentials", "key_names", "personal_data", "summaries"},
+    {"plain_copy", "redaction"},
     {"capture", "exceptions", "instruments", "propagation"},
     {"environment", "operations"},
     {"run_record"},

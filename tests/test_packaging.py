@@ -97,8 +97,9 @@ def test_the_command_is_installed() -> None:
 
 def test_requirements_have_lower_bounds_and_no_upper_ones() -> None:
     """A lower bound says what was tested; an upper one would break the installs of those who depend on us."""
-    bounds = {name: rest.partition(";")[0].strip() for name, rest in requirements().items() if name != "otel-ml"}
-    assert all(re.fullmatch(r">=[0-9a-z.]+", bound) for bound in bounds.values()), bounds
+    bounds = {name: rest.partition(";")[0] for name, rest in requirements().items() if name != "otel-ml"}
+    assert all(">=" in bound for bound in bounds.values()), bounds
+    assert not any(re.search(r"<|==|~=", bound) for bound in bounds.values()), bounds
 
 
 def test_nothing_undeclared_is_imported() -> None:

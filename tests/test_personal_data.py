@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 
 import pytest
 from hypothesis import assume, given
@@ -30,7 +31,8 @@ def with_luhn_digit(digits: str) -> str:
 @st.composite
 def card_numbers(draw: st.DrawFn) -> str:
     prefix, length = draw(BRANDS)
-    return with_luhn_digit(prefix + "".join(draw(st.lists(st.sampled_from("0123456789"), min_size=length - len(prefix) - 1, max_size=length - len(prefix) - 1))))  # fmt: skip
+    missing = length - len(prefix) - 1
+    return with_luhn_digit(prefix + draw(st.text("0123456789", min_size=missing, max_size=missing)))
 
 
 @given(card_numbers(), st.sampled_from(["", " ", "-"]), st.sampled_from(["", " ", ", ", ". ", " 12/27 123", "\n", ")"]))
@@ -87,10 +89,11 @@ def test_an_email_address_is_masked(address: str) -> None:
 @pytest.mark.parametrize(
     "number",
     [
-        "+14155550143", "+1 202 555 0143", "+1-202-555-0143", "+1.202.555.0143", "+49 (0)30 1234-5678", "+33 6 12 34 56 78",
-        "+44 20 7946 0958", "0049 30 1234567", "(202) 555-0143", "(202)555-0143", "1 (800) 555-0143", "202-555-0143",
-        "555-123-4567", "202.555.0143", "1-202-555-0143", "202 555 0143", "202 555-0143", "020 7946 0958", "07700 900123",
-        "06 12 34 56 78", "01.23.45.67.89", "0151-12345678", "030/12345678", "(030) 1234567",
+        "+14155550143", "+1 202 555 0143", "+1-202-555-0143", "+1.202.555.0143", "+49 (0)30 1234-5678",
+        "+33 6 12 34 56 78", "+44 20 7946 0958", "0049 30 1234567", "(202) 555-0143", "(202)555-0143",
+        "1 (800) 555-0143", "202-555-0143", "555-123-4567", "202.555.0143", "1-202-555-0143", "202 555 0143",
+        "202 555-0143", "020 7946 0958", "07700 900123", "06 12 34 56 78", "01.23.45.67.89", "0151-12345678",
+        "030/12345678", "(030) 1234567",
     ],
 )  # fmt: skip
 def test_a_phone_number_is_masked(number: str) -> None:
@@ -102,8 +105,9 @@ def test_a_phone_number_is_masked(number: str) -> None:
 @pytest.mark.parametrize(
     "number",
     [
-        "123-45-6789", "DE89 3704 0044 0532 0130 00", "DE89370400440532013000", "GB82WEST12345698765432", "NO93 8601 1117 947",
-        "529.982.247-25", "11010519491231002X", "RSSMRA85T10A562S", "1 84 12 76 451 089 46", "184127645108946",
+        "123-45-6789", "DE89 3704 0044 0532 0130 00", "DE89370400440532013000", "GB82WEST12345698765432",
+        "NO93 8601 1117 947", "529.982.247-25", "11010519491231002X", "RSSMRA85T10A562S", "1 84 12 76 451 089 46",
+        "184127645108946",
     ],
 )  # fmt: skip
 def test_a_national_id_is_masked(number: str) -> None:
@@ -115,9 +119,9 @@ def test_a_national_id_is_masked(number: str) -> None:
 @pytest.mark.parametrize(
     "number",
     [
-        "000-12-3456", "666-12-3456", "912-12-3456", "123-00-4567", "123-45-0000", "123-45-67890", "1-123-45-6789", "123-45-6789-1",
-        "DE88 3704 0044 0532 0130 00", "GB82WEST1234569876543", "ZZ82WEST12345698765432", "529.982.247-26", "11010519491231002",
-        "110105194912310021", "184127645108947",
+        "000-12-3456", "666-12-3456", "912-12-3456", "123-00-4567", "123-45-0000", "123-45-67890", "1-123-45-6789",
+        "123-45-6789-1", "DE88 3704 0044 0532 0130 00", "GB82WEST1234569876543", "ZZ82WEST12345698765432",
+        "529.982.247-26", "11010519491231002", "110105194912310021", "184127645108947",
     ],
 )  # fmt: skip
 def test_a_number_with_a_wrong_checksum_or_range_stays(number: str) -> None:
@@ -128,13 +132,14 @@ def test_a_number_with_a_wrong_checksum_or_range_stays(number: str) -> None:
 @pytest.mark.parametrize(
     "ordinary",
     [
-        "1234567.89", "+1234567.89", "-1234567890.5", "0.4111111111111111", "1.23e+10", "6.02214076e23", "1700000000000",
-        "1700000000000000", "1700000000000000000", "2024-01-01", "2024-01-01 12:00:00", "2024-01-01T12:00:00.123456+00:00",
-        "01-02-2024 10:30", "05/06/2024 10:30:00", "20240101T120000Z", "20240101 120000", "192.168.100.200", "10.0.0.1:8080",
-        "4bf92f3577b34da6a3ce929d0e0e4736", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "12345678 87654321",
-        "01 02 03 04 05 06", "00 11 22 33 44", "1 2 3 4 5 6 7 8 9 10 11 12 13", "[1000 2000 3000 4000]", "(100, 28, 28, 3)",
-        "v1.2.3.4567", "1,234,567,890", "12345678901234567890123", "a@b", "@app.route", "x @ y", "IT60", "ISO 8601 2024-W01",
-        "+1", "(555)", "555-1234", "3/4 2/3 1/2 5/6 7/8 9/10", "0123.456789", "AB12",
+        "1234567.89", "+1234567.89", "-1234567890.5", "0.4111111111111111", "1.23e+10", "6.02214076e23",
+        "1700000000000", "1700000000000000", "1700000000000000000", "2024-01-01", "2024-01-01 12:00:00",
+        "2024-01-01T12:00:00.123456+00:00", "01-02-2024 10:30", "05/06/2024 10:30:00", "20240101T120000Z",
+        "20240101 120000", "192.168.100.200", "10.0.0.1:8080", "4bf92f3577b34da6a3ce929d0e0e4736",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "12345678 87654321", "01 02 03 04 05 06",
+        "00 11 22 33 44", "1 2 3 4 5 6 7 8 9 10 11 12 13", "[1000 2000 3000 4000]", "(100, 28, 28, 3)",
+        "v1.2.3.4567", "1,234,567,890", "12345678901234567890123", "a@b", "@app.route", "x @ y", "IT60",
+        "ISO 8601 2024-W01", "+1", "(555)", "555-1234", "3/4 2/3 1/2 5/6 7/8 9/10", "0123.456789", "AB12",
     ],
 )  # fmt: skip
 def test_ordinary_numbers_and_ids_stay(ordinary: str) -> None:
@@ -159,9 +164,9 @@ def test_a_float_and_an_integer_up_to_twelve_digits_stay(number: float, integer:
         assert text(written) == written
 
 
-@given(st.datetimes(timezones=st.none() | st.timezones()))
-def test_a_timestamp_stays(when: object) -> None:
+@given(st.datetimes(min_value=datetime(1900, 1, 1), timezones=st.none() | st.timezones()))
+def test_a_timestamp_stays(when: datetime) -> None:
     """In ISO 8601, with or without zone, and with a space."""
-    written = when.isoformat()  # type: ignore[attr-defined]
+    written = when.isoformat()
     assert text(written) == written
     assert text(str(when)) == str(when)

@@ -100,7 +100,7 @@ def clock(settings: Settings, skew: float | None) -> Check:
     """
     advice = "Have the clock set by NTP: spans and logs of several machines are put in order by it."
     if time.time() < _LAST_RELEASE:
-        return Check("FAIL", "clock", f"it shows {time.strftime('%Y-%m-%d', time.gmtime())}", advice)
+        return Check("FAIL", "clock", f"it shows {time.strftime('%Y-%m-%d', time.gmtime(time.time()))}", advice)
     if skew is not None:
         ahead = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the endpoint's"
         return (

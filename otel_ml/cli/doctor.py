@@ -13,12 +13,17 @@ from rich.text import Text
 
 from otel_ml import conventions
 from otel_ml.cli import checks, render
-from otel_ml.cli.checks import Check
+from otel_ml.cli.checks import Check, Status
 from otel_ml.cli.endpoint_check import check_endpoints, targets
 from otel_ml.cli.sender import without_secrets
 from otel_ml.settings import Settings, resolve, state_directories
 
-_STYLES = {"OK": "green", "WARN": "yellow", "FAIL": "bold red"}
+_STYLES: dict[Status, str] = {"OK": "green", "WARN": "yellow", "FAIL": "bold red"}
+_VERDICTS: dict[Status, str] = {
+    "OK": "All is well.",
+    "WARN": "Telemetry will work; what is marked WARN may surprise you.",
+    "FAIL": "Telemetry is lost: see what is marked FAIL.",
+}
 
 
 def doctor(directory: Path | None) -> int:
@@ -35,13 +40,13 @@ def doctor(directory: Path | None) -> int:
         settings = resolve({"directory": directory} if directory is not None else {})
         _print_settings(settings, console)
     console.print(render.heading("Checks"))
-    failed = False
+    found = set()
     for check in _checks(settings, warnings):
-        failed = failed or check.status == "FAIL"
+        found.add(check.status)
         _print_check(check, console)
-    advice = "Something is broken: see FAIL above." if failed else "Telemetry will work."
-    console.print(Text(f"\n{advice}", style="bold red" if failed else "bold green"))
-    return int(failed)
+    worst: Status = "FAIL" if "FAIL" in found else "WARN" if "WARN" in found else "OK"
+    console.print(Text(f"\n{_VERDICTS[worst]}", style=_STYLES[worst]))
+    return int(worst == "FAIL")
 
 
 def _checks(settings: Settings, warnings: list[str]) -> Iterator[Check]:

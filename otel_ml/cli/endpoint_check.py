@@ -109,7 +109,8 @@ def _ask_grpc(target: Target) -> Check:
     except grpc.RpcError as error:
         code = error.code().name
         advice = _GRPC_ADVICE.get(code, f"Start a collector there, or correct {target.origin}. Is it the gRPC port?")
-        return Check("FAIL", subject, f"{shown} over gRPC: {code}: {error.details()}", advice)
+        details = str(error.details()).rpartition("last error: ")[2]  # gRPC names all addresses before
+        return Check("FAIL", subject, f"{shown} over gRPC: {code}: {details}", advice)
     except (OSError, ValueError) as error:
         advice = "Correct OTEL_EXPORTER_OTLP_CERTIFICATE or the endpoint."
         return Check("FAIL", subject, f"{shown} over gRPC: {error}", advice)

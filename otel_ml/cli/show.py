@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -41,7 +43,8 @@ def show(reference: str | None, *, directory: Path | None, logs: bool, limit: in
     """
     selection = find(reference, directory)
     console = render.make_console()
-    found = gather(selection, lines_kept=limit if logs else 0)
+    with _sign_of_life():
+        found = gather(selection, lines_kept=limit if logs else 0)
     roots = tree.build(found.spans.items)
     _header(selection, found, console)
     if roots:
@@ -57,6 +60,12 @@ def show(reference: str | None, *, directory: Path | None, logs: bool, limit: in
     for problem in found.problems:
         console.print(Text(f"\nNote: {render.printable(problem)}", style="yellow"))
     _next(selection, found, console)
+
+
+def _sign_of_life() -> AbstractContextManager[object]:
+    """Show that files are being read; a terminal only, and nothing that stays."""
+    console = render.make_console(stderr=True)
+    return console.status("reading ...") if console.is_terminal else nullcontext()
 
 
 def _header(selection: Selection, found: Gathered, console: Console) -> None:
@@ -143,7 +152,7 @@ def _failures(found: Gathered, names: dict[str, str], console: Console) -> None:
         details = [f"{where}{tree.describe(_versions(first))}".strip(), _frame(first), _features(first)]
         details.append(f"trace {first.trace_id} span {first.span_id}" if first.trace_id else "")
         for detail in filter(None, details):
-            console.print(Text(f"    {detail}", style="dim"))
+            console.print(Padding(Text(detail, style="dim"), (0, 0, 0, 4)))
 
 
 def _versions(failure: Failure) -> dict[str, Any]:

@@ -98,7 +98,8 @@ def from_record(record: logging.LogRecord, *, nested: bool) -> tuple[Entry, list
     made = record.created
     entry = Entry(
         int(made * 1e6) * 1000 if 0 < made < 2**33 else time.time_ns(),
-        record.levelno, record.levelname, record.name, message, trace_id, span_id, trace_flags, _run_id(fields), extra,
+        record.levelno, record.levelname, str(record.name), extras.shortened(message),
+        trace_id, span_id, trace_flags, _run_id(fields), extra,
         exception, (record.pathname, record.funcName or "", record.lineno),
     )  # fmt: skip
     return entry, problems
@@ -201,7 +202,7 @@ def _exception(record: logging.LogRecord, given: dict[str, Any], problems: list[
             rendered = rendered or given.pop("exception")
         if isinstance(error, BaseException):
             return _described(error, rendered, problems)
-        return {"stacktrace": rendered} if rendered else None
+        return {"stacktrace": extras.shortened(rendered)} if rendered else None
     except Exception as failure:
         problems.append(Problem("bad_exception", failure))
         return None
@@ -216,7 +217,7 @@ def _described(error: BaseException, rendered: str | None, problems: list[Proble
     # Rendering costs more than all the rest; another handler or a step may have done it before.
     if rendered is None or not rendered.startswith(_TRACEBACK):
         rendered = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    return {"type": error_type(error), "message": message, "stacktrace": rendered}
+    return {"type": error_type(error), "message": extras.shortened(message), "stacktrace": extras.shortened(rendered)}
 
 
 def _extra(given: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:

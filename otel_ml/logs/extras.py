@@ -88,7 +88,7 @@ def _copy(value: object, depth: int, left: list[int]) -> Any:  # noqa: PLR0911  
     """Copy a value; `left` holds how many more items the whole copy may have: wide and deep are bounded alike."""
     kind = type(value)
     if kind is str:
-        return value if len(value) <= MAX_STRING else f"{value[:MAX_STRING]}..."  # type: ignore[arg-type, index]
+        return value if len(value) <= MAX_STRING else shortened(value)  # type: ignore[arg-type]
     if kind is int:
         return value if _LEAST <= value <= _MOST else hex(value)[:MAX_TEXT]  # type: ignore[operator, arg-type]
     if kind is float:
@@ -141,6 +141,12 @@ def _copy_object(value: object, depth: int, left: list[int]) -> Any:
         if isinstance(value, float):
             return _copy(float.__float__(value), depth, left)
     return text(value)
+
+
+def shortened(text: str) -> str:
+    """Return head and tail of a text above the bound: the cause of a failure stands at one of the two."""
+    half = MAX_STRING // 2
+    return text if len(text) <= MAX_STRING else f"{text[:half]}\n...\n{text[-half:]}"
 
 
 def text(value: object) -> str:

@@ -52,14 +52,14 @@ class Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a record."""
-        internal = worker.exporting() or (record.name.startswith(_EXPORTERS) and not is_instrumentation_enabled())
-        if internal and not self._repeats.allows(record):
-            health.count_dropped("logs", "repeated_export_message")
-            return
         thread = self._thread
         nested = getattr(thread, "building", False)
         thread.building = True
         try:
+            internal = _is_internal(record)
+            if internal and not self._repeats.allows(record):
+                health.count_dropped("logs", "repeated_export_message")
+                return
             entry, problems = entries.from_record(record, nested=nested)
             entry.internal = internal
             self._put(entry)
@@ -115,6 +115,11 @@ class Relay(logging.Handler):
 
     def close(self) -> None:
         """Do nothing, as `Handler.close`."""
+
+
+def _is_internal(record: logging.LogRecord) -> bool:
+    """Whether an exporter made the record while exporting: on a thread of ours, or with instrumentation suppressed."""
+    return worker.exporting() or (str(record.name).startswith(_EXPORTERS) and not is_instrumentation_enabled())
 
 
 def is_ours(handler: logging.Handler, main: Handler) -> bool:

@@ -29,6 +29,7 @@ class StreamSink:
         self._stream = stream
         self._descriptor = _descriptor(stream)
         self._rest = b""  # end of a line whose beginning has been written
+        self._pid = os.getpid()
         self._stalled = False
         self._broken = False
 
@@ -53,6 +54,8 @@ class StreamSink:
         if not _may_block(descriptor):
             _write_all(descriptor, b"".join(lines))
             return
+        if self._pid != os.getpid():  # a fork: the parent finishes its line itself
+            self._rest, self._pid = b"", os.getpid()
         self._rest = self._send(descriptor, self._rest)
         for position, line in enumerate(lines):
             unsent = line if self._rest else self._send(descriptor, line)

@@ -21,9 +21,10 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from otel_ml import conventions, health, instruments
+from otel_ml import conventions, health
 from otel_ml.metrics.histogram import CellHistogram
 from otel_ml.metrics.meter import MeterProvider
+from otel_ml.version import VERSION
 
 
 def with_cells(data: MetricsData, histograms: Sequence[CellHistogram], exemplars_since: int = 0) -> MetricsData:
@@ -45,7 +46,7 @@ def with_cells(data: MetricsData, histograms: Sequence[CellHistogram], exemplars
     scopes = list(first.scope_metrics)
     ours = next((i for i, scope in enumerate(scopes) if scope.scope.name == conventions.SCOPE), None)
     if ours is None:
-        scope = InstrumentationScope(conventions.SCOPE, instruments.distribution_version())
+        scope = InstrumentationScope(conventions.SCOPE, VERSION)
         scopes.append(ScopeMetrics(scope, added, ""))
     else:
         scopes[ours] = ScopeMetrics(scopes[ours].scope, [*scopes[ours].metrics, *added], scopes[ours].schema_url)

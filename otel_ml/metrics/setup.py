@@ -18,6 +18,7 @@ from otel_ml.metrics import exposition
 from otel_ml.metrics.meter import MeterProvider
 from otel_ml.metrics.readers import ExportingReader, PullReader
 from otel_ml.options import Metrics
+from otel_ml.version import VERSION
 
 _own: MeterProvider | None = None
 _with_dropped: set[int] = set()
@@ -131,7 +132,7 @@ def _observe_dropped(provider: sdk.MeterProvider) -> None:
     if id(provider) in _with_dropped:
         return
     _with_dropped.add(id(provider))
-    meter = provider.get_meter(conventions.SCOPE, instruments.distribution_version())
+    meter = provider.get_meter(conventions.SCOPE, VERSION)
     meter.create_observable_counter(
         conventions.DROPPED, [_dropped], unit="{item}", description="Telemetry that was lost, by signal and reason."
     )

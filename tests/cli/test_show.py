@@ -372,7 +372,7 @@ def show_in_a_pipe(state: Path, **environment: str) -> subprocess.CompletedProce
     """Run the real command with its output in a pipe."""
     environ = {key: value for key, value in os.environ.items() if not is_ambient(key)}
     return subprocess.run(
-        [sys.executable, "-m", "otel_ml.cli.app", "show", "--dir", str(state)],
+        [sys.executable, "-P", "-m", "otel_ml.cli.app", "show", "--dir", str(state)],
         env={**environ, **environment}, capture_output=True, encoding="utf-8", timeout=60, check=False,
     )  # fmt: skip
 
@@ -405,7 +405,7 @@ def test_a_reader_that_stops_early_is_no_traceback(record, state: Path) -> None:
     run = record(status="ok", name="train")
     for number in range(300):
         run.log(number, json.dumps({"number": number}))
-    command = f"{sys.executable} -m otel_ml.cli.app show --limit 300 --dir {state} | head -1"
+    command = f"{sys.executable} -P -m otel_ml.cli.app show --limit 300 --dir {state} | head -1"
     result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
     assert result.stdout.startswith("run train")
     assert "Traceback" not in result.stderr

@@ -237,6 +237,30 @@ def test_a_full_disk_costs_batches_and_nothing_else(small_disk, caplog):
     assert names(own_file(small_disk, "traces"))[written:] == ["recovered"]
 
 
+def test_threads_on_a_full_disk_do_not_cut_off_each_others_lines(small_disk):
+    """Whatever several threads were told has been written is there and whole, when the disk runs full meanwhile."""
+    file = LineFile(lambda: small_disk / "lines")
+    accepted = []
+
+    def write(thread):
+        for number in range(300):
+            line = f"{thread}-{number}-{'x' * (100 + 7 * thread)}\n".encode()
+            try:
+                file.write(line)
+                accepted.append(line)
+            except OSError as error:
+                assert error.errno == errno.ENOSPC
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    file.close()
+    assert 0 < len(accepted) < 1200
+    assert sorted((small_disk / "lines").read_bytes().splitlines(keepends=True)) == sorted(accepted)
+
+
 def test_a_file_size_limit_costs_batches_and_nothing_else(tmp_path):
     """A process whose files may not grow further keeps whole lines, and writes again when they may."""
     code = (

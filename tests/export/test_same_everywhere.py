@@ -38,7 +38,7 @@ def everywhere(tmp_path):
             return read_file(signal, tmp_path / f"{signal}-{os.getpid()}.jsonl")[-1], http.message, grpc.message
 
         yield export
-        for exporter in sum(exporters.values(), []):
+        for exporter in [exporter for group in exporters.values() for exporter in group]:
             exporter.shutdown()
 
 

@@ -13,6 +13,7 @@ from otel_ml.logs.console import TextEncoder, has_colour
 
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
+        super().isatty()  # raises when it is closed
         return True
 
 
@@ -50,9 +51,11 @@ def test_no_color_and_dumb_terminals_are_honoured(monkeypatch: pytest.MonkeyPatc
     assert has_colour(Terminal())
     assert not has_colour(io.StringIO())
     closed = Terminal()
+    closed.close()
     monkeypatch.setenv("TERM", "dumb")
-    assert not has_colour(closed)
+    assert not has_colour(Terminal())
     monkeypatch.setenv("TERM", "xterm")
+    assert not has_colour(closed)
     monkeypatch.setenv("NO_COLOR", "1")
     assert not has_colour(Terminal())
 

@@ -232,6 +232,18 @@ def test_interrupted_compression_is_done_again(tmp_path: Path) -> None:
     assert not Path(f"{left}.gz.tmp").exists()
 
 
+def test_failing_archive_is_survived(tmp_path: Path) -> None:
+    """An archive that fails, here at a directory in the way of its file, is counted, and lines go on being written."""
+    left = tmp_path / "shop-20260101T000000Z-99999999.log.1"
+    left.write_bytes(_line("kept"))
+    Path(f"{left}.gz.tmp").mkdir()
+    file = LogFile(tmp_path, "shop", Logs())
+    file.write([_line("own")])
+    assert file.close(30.0)
+    assert health.dropped()["internal", "archiving of log files"] == 1
+    assert left.read_bytes() == _line("kept")
+
+
 def test_file_that_another_process_compresses_is_left_to_it(tmp_path: Path) -> None:
     """A rotated file that is locked is not compressed a second time."""
     path = tmp_path / "shop-20260101T000000Z-1.log.1"
@@ -257,24 +269,36 @@ def test_file_that_another_process_compresses_is_left_to_it(tmp_path: Path) -> N
 
 
 WRITER = """
-    import os, sys
-    from pathlib import Path
-    from otel_ml.logs.files import LogFile
-    from otel_ml.options import Logs
-    file = LogFile(Path(sys.argv[1]), "shop", Logs(max_bytes=2000, append=True))
-    for number in range(300):
-        file.write([b'{"message":"%d-%d"}\\n' % (os.getpid(), number)])
-    assert file.close(30.0)
+import os, sys, time
+from pathlib import Path
+from otel_ml.logs.files import LogFile
+from otel_ml.options import Logs
+directory = Path(sys.argv[1])
+file = LogFile(directory, "shop", Logs(max_bytes=4000, append=True))
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(1500):
+    file.write([b'{"message":"%d-%d"}\\n' % (os.getpid(), number)])
+assert file.close(30.0)
 """
 
 
 def test_processes_that_append_to_one_file_and_rotate_it_lose_nothing(tmp_path: Path) -> None:
     """Three processes that append to, rotate and compress one file at once lose no line and tear none."""
-    code = "\n".join(line.removeprefix("    ") for line in WRITER.splitlines())
-    writers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(3)]
-    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+    writers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    for writer in writers:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    for writer in writers:
+        writer.communicate(timeout=60)
+    assert [writer.returncode for writer in writers] == [0, 0, 0]
     found = _everything(tmp_path)
-    assert len(found) == len(set(found)) == 900
+    assert len(found) == len(set(found)) == 4500
     assert {int(message.split("-")[0]) for message in found} == {writer.pid for writer in writers}
 
 

@@ -125,6 +125,39 @@ def test_repr_that_logs_itself_ends(run_pipeline: Run) -> None:
     assert sorted(running.messages()) == ["I am %r", "value itself"]
 
 
+def test_nested_record_runs_no_code_of_the_caller(run_pipeline: Run) -> None:
+    """What a `__repr__` logs is written as far as it goes without running further code: objects by their type."""
+
+    class Outer:
+        def __repr__(self) -> str:
+            log = logging.getLogger("app.inner")
+            log.info(self)
+            log.info("wrong %d", "format")
+            log.info("own %s", self, extra={"a": self})
+            return "outer"
+
+    running = run_pipeline()
+    logging.getLogger("app").info("value %r", Outer())
+    assert running.messages() == ["<Outer>", "wrong %d", "own %s", "value outer"]
+
+
+def test_stack_info_is_a_field(run_pipeline: Run) -> None:
+    """A stack asked for by `stack_info` is on the line."""
+    running = run_pipeline()
+    logging.getLogger("app").info("here", stack_info=True)
+    assert "test_stack_info_is_a_field" in running.lines()[0]["stack_info"]
+
+
+def test_exc_info_that_is_none_is_no_exception(run_pipeline: Run) -> None:
+    """`exc_info=True` outside an exception, and an object that is no exception, give a line without one."""
+    running = run_pipeline()
+    logging.getLogger("app").info("one", exc_info=True)
+    logging.getLogger().handle(logging.makeLogRecord({"msg": "two", "levelno": 20, "exc_info": ()}))
+    logging.getLogger().handle(logging.makeLogRecord({"msg": "three", "levelno": 20, "exc_info": (1,)}))
+    assert running.messages()[:3] == ["one", "two", "three"]
+    assert all("exception" not in line for line in running.lines())
+
+
 def test_containers_in_extra_are_written_as_they_were(run_pipeline: Run) -> None:
     """What the caller changes after the call does not show: containers are copied on the caller's thread."""
     running = run_pipeline()
@@ -260,6 +293,26 @@ def test_ids_that_a_filter_spoiled_do_no_harm(run_pipeline: Run, spoiled: object
     logging.getLogger("app").handle(record)
     assert running.messages() == ["x"]
     assert [exported.trace_id for exported in running.exported()] == [0]
+
+
+def test_bare_record_is_written(run_pipeline: Run) -> None:
+    """A record with hardly anything in it, as `makeLogRecord` makes it, raises nothing and gives a line."""
+    running = run_pipeline()
+    logging.getLogger().handle(logging.makeLogRecord({"msg": "bare", "levelno": 20, "created": float("nan")}))
+    assert running.messages() == ["bare"]
+
+
+def test_huge_record_is_bounded(run_pipeline: Run) -> None:
+    """Ten megabytes of message, extra or exception text become a line of some hundred kilobytes, head and tail kept."""
+    running = run_pipeline()
+    huge = f"head {'x' * 10_000_000} tail"
+    try:
+        raise ValueError(huge)
+    except ValueError:
+        logging.getLogger("app").exception("%s", huge, extra={"a": huge, "b": [huge]})
+    (line,) = running.lines()
+    assert len(str(line)) < 500_000
+    assert line["message"].startswith("head xxx")
 
 
 def test_record_from_another_process_keeps_its_ids_and_rendered_stack_trace(run_pipeline: Run) -> None:

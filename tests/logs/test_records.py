@@ -15,6 +15,8 @@ from logs.running import Running
 from opentelemetry.instrumentation.logging import LoggingInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 
+from otel_ml import health
+
 Run = Callable[..., Running]
 
 # What Hydra's default `job_logging` resolves to, with its output directory as a parameter.
@@ -220,6 +222,19 @@ def test_factory_replaced_by_the_application_costs_no_ids(run_pipeline: Run) -> 
     with TracerProvider(shutdown_on_exit=False).get_tracer("t").start_as_current_span("s") as span:
         logging.getLogger("app").info("x")
     assert running.lines()[0]["trace_id"] == format(span.get_span_context().trace_id, "032x")
+
+
+def test_error_of_ours_while_making_a_record_is_survived(run_pipeline: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When our own code fails while a record is made, the caller sees nothing of it and the record is written."""
+    running = run_pipeline()
+
+    def broken() -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("otel_ml.logs.records.current_run", broken)
+    logging.getLogger("app").info("written")
+    assert "written" in running.messages()
+    assert health.dropped()["internal", "log record factory"] > 0
 
 
 def test_queue_handler_between_keeps_the_callers_ids(run_pipeline: Run) -> None:

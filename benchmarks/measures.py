@@ -1,0 +1,120 @@
+"""How a subject is measured, inside its worker process. Times are nanoseconds."""
+
+from __future__ import annotations
+
+import gc
+import os
+import statistics
+import time
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+from benchmarks.exporters import DiscardingSpanExporter
+from benchmarks.workload import FEATURES, Subject
+
+Measurement = dict[str, float]
+
+
+def calls(subject: Subject, number: int) -> Measurement:
+    """Time `number` calls, and the CPU of all threads until everything they recorded has left the process."""
+    call, before = subject.call, DiscardingSpanExporter.exported
+    gc.collect()
+    cpu, wall = time.process_time_ns(), time.perf_counter_ns()
+    for features in repeat(FEATURES, number):
+        call(features)
+    wall = time.perf_counter_ns() - wall
+    subject.flush()
+    cpu = time.process_time_ns() - cpu
+    return {"wall": wall / number, "cpu": cpu / number, **_lost(subject, number, before)}
+
+
+def latency(subject: Subject, number: int) -> Measurement:
+    """Time each of `number` calls by itself; `exported` is the share that was exported meanwhile."""
+    call, before, clock = subject.call, DiscardingSpanExporter.exported, time.perf_counter_ns
+    times = [0] * number
+    gc.collect()
+    for index in range(number):
+        started = clock()
+        call(FEATURES)
+        times[index] = clock() - started
+    exported = DiscardingSpanExporter.exported - before
+    subject.flush()
+    times.sort()
+    return {
+        "p50": times[number // 2],
+        "p99": times[int(number * 0.99)],
+        "p999": times[int(number * 0.999)],
+        "max": times[-1],
+        "exported": exported / number,
+        **_lost(subject, number, before),
+    }
+
+
+def backlog(subject: Subject, number: int) -> Measurement:
+    """Let `number` spans wait for export, and take their size and what they cost the garbage collector.
+
+    Memory is the growth of the resident set, so it includes the queue and what the allocator rounds up.
+    """
+    subject.call(FEATURES)
+    subject.flush()
+    before = DiscardingSpanExporter.exported
+    pauses = _Pauses()
+    empty, objects, resident = _full_collection(), len(gc.get_objects()), _resident_bytes()
+    gc.callbacks.append(pauses)
+    for features in repeat(FEATURES, number):
+        subject.call(features)
+    gc.callbacks.remove(pauses)
+    waiting = number - (DiscardingSpanExporter.exported - before)
+    resident = _resident_bytes() - resident
+    full, objects = _full_collection(), len(gc.get_objects()) - objects
+    subject.flush()
+    return {
+        "waiting": waiting,
+        "bytes_per_span": resident / number,
+        "objects_per_span": objects / number,
+        "gc_per_span": sum(pauses.lengths) / number,
+        "longest_pause": max(pauses.lengths, default=0),
+        "collection_empty": empty,
+        "collection_waiting": full,
+        **_lost(subject, number, before),
+    }
+
+
+KINDS = {"calls": calls, "latency": latency, "backlog": backlog}
+
+
+class _Pauses:
+    """A callback of the garbage collector that takes the length of each of its runs."""
+
+    def __init__(self) -> None:
+        self.lengths: list[int] = []
+        self._started = 0
+
+    def __call__(self, phase: str, info: dict[str, Any]) -> None:
+        if phase == "start":
+            self._started = time.perf_counter_ns()
+        else:
+            self.lengths.append(time.perf_counter_ns() - self._started)
+
+
+def _full_collection() -> float:
+    """Median length of a full collection; the first one, which frees what is there to free, does not count."""
+    gc.collect()
+    lengths = []
+    for _ in range(5):
+        started = time.perf_counter_ns()
+        gc.collect()
+        lengths.append(time.perf_counter_ns() - started)
+    return statistics.median(lengths)
+
+
+def _resident_bytes() -> int:
+    """Resident set of this process; 0 where the kernel does not tell."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
+
+
+def _lost(subject: Subject, number: int, before: int) -> Measurement:
+    expected = number * subject.spans_per_call
+    return {"lost": max(0, expected - (DiscardingSpanExporter.exported - before))}

@@ -1,0 +1,130 @@
+"""`otel-ml demo` in a process of its own: what a newcomer sees first."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support import is_ambient, run_python
+
+pytest.importorskip("sklearn")
+
+
+def run_demo(directory: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the real command."""
+    environ = {name: value for name, value in os.environ.items() if not is_ambient(name)}
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "otel_ml.cli.app", "demo", "--dir", str(directory)],
+        env={**environ, "NO_COLOR": "1", **environment}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """One demo, and its state directory."""
+    state = tmp_path_factory.mktemp("demo")
+    return run_demo(state), state
+
+
+def test_the_demo_shows_a_trace_with_times(demo) -> None:
+    """Training and serving are one trace, each step with its time."""
+    result, _ = demo
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    assert re.search(r"^run demo [0-9a-f]{8} +[\d.]+ s ━{16}$", result.stdout, re.MULTILINE)
+    for step in ("load", "split", "train", "evaluate", "serve"):
+        assert re.search(rf"── {step} [0-9a-f]{{8}} +[\d.]+ (s|ms|µs) ", result.stdout), step
+    assert re.search(r"\.\.\. \d+ more predict breast-cancer: median", result.stdout)
+
+
+def test_the_demo_shows_correlated_log_lines(demo) -> None:
+    """Each line names the span that it was written in."""
+    result, _ = demo
+    tree_id = re.search(r"── load ([0-9a-f]{8})", result.stdout)
+    assert tree_id
+    assert re.search(rf"INFO +{tree_id[1]} +load +loaded 569 rows of 30 features", result.stdout)
+    assert "answered 300 requests" in result.stdout
+
+
+def test_the_demo_fails_once_and_shows_the_masked_features(demo) -> None:
+    """One request has text where a number belongs: one failure, with what the model was given, masked."""
+    result, state = demo
+    assert "Failures: 1\n  ValueError: could not convert string to float: '13,4 cm'\n" in result.stdout
+    assert "mean radius='13,4 cm'" in result.stdout
+    everything = result.stdout + "".join(path.read_text() for path in state.rglob("*") if path.is_file())
+    assert "@example.org" not in everything
+
+
+def test_the_demo_shows_latencies_of_both_models(demo) -> None:
+    """Two versions serve side by side: together 300 calls, each with its own histogram and slow spans."""
+    result, _ = demo
+    title = re.compile(r"^Latency of predict breast-cancer (\S+)  (\d+) calls(, 1 failed)?$", re.MULTILINE)
+    calls = title.findall(result.stdout)
+    assert sorted(version for version, _, _ in calls) == ["1.0.0", "2.0.0"]
+    assert sum(int(number) for _, number, _ in calls) == 300
+    assert [failed for _, _, failed in calls if failed] == [", 1 failed"]
+    assert re.search(r"slow: [\d.]+ ms in trace [0-9a-f]{32} span [0-9a-f]{16}", result.stdout)
+
+
+def test_the_demo_names_the_next_commands_and_they_work(demo) -> None:
+    """What is printed can be copied: the run's id finds the run again."""
+    result, state = demo
+    [run_id] = set(re.findall(r"otel-ml (?:push|show) (\S+)", result.stdout))
+    assert json.loads(next(state.glob(f"*-{run_id}/run.json")).read_text())["id"] == run_id
+    assert "otel-ml run -- python your_script.py" in result.stdout
+    shown = subprocess.run(
+        [sys.executable, "-P", "-m", "otel_ml.cli.app", "show", run_id, "--dir", str(state)],
+        env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert shown.returncode == 0
+    assert "run demo  ok" in shown.stdout
+
+
+def test_the_demo_is_the_same_every_time(demo) -> None:
+    """Data, models and requests come from one seed: accuracies and counts do not vary."""
+    result, _ = demo
+    assert "accuracy of LogisticRegression: 0.982" in result.stdout
+    assert "608 spans" in result.stdout
+    assert "request 217 was answered with 422" in re.sub(r"\s+", " ", result.stdout)
+
+
+def test_without_scikit_learn_the_demo_says_how_to_get_it() -> None:
+    """The core installs without scikit-learn; then the message has the line to type, and nothing is recorded."""
+    result = run_python(
+        """
+        import sys
+        import importlib.util
+        real = importlib.util.find_spec
+        importlib.util.find_spec = lambda name, package=None: None if name == "sklearn" else real(name, package)
+        from otel_ml.cli import app
+        sys.argv = ["otel-ml", "demo"]
+        app.main()
+        """
+    )
+    assert result.returncode == 2
+    assert "pip install 'otel-ml[demo]'" in result.stderr
+
+
+def test_a_disabled_sdk_is_said(tmp_path: Path) -> None:
+    """With OTEL_SDK_DISABLED there is nothing to show, and the message says why."""
+    result = run_demo(tmp_path, OTEL_SDK_DISABLED="true")
+    assert result.returncode == 2
+    assert "OTEL_SDK_DISABLED" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "where"),
+    [("OTEL_TRACES_EXPORTER", "none", "nowhere"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9", "otlp")],
+)
+def test_a_demo_whose_traces_go_elsewhere_says_where(tmp_path: Path, variable: str, value: str, where: str) -> None:
+    """Without local files there is nothing to show; that is said before anything is trained."""
+    result = run_demo(tmp_path, **{variable: value})
+    assert result.returncode == 2
+    assert f"traces go to: {where}. Unset OTEL_EXPORTER_OTLP_ENDPOINT" in result.stderr
+    assert result.stdout == ""
