@@ -43,7 +43,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=_positive, default=9, help="default 9")
     parser.add_argument("--calls", type=_positive, default=5000, help="calls a row makes in a round; default 5000")
     parser.add_argument("--backlog", type=_positive, default=200_000, help="spans left waiting; default 200000")
-    parser.add_argument("--only", nargs="+", default=[], metavar="ROW", help="these rows, and what they are compared with")
+    parser.add_argument("--only", nargs="+", default=[], metavar="ROW", help="these rows, and their references")
     parser.add_argument("--output", type=Path, help="folder of RESULTS.md and results/; default: this package's")
     arguments = parser.parse_args()
     try:

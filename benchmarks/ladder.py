@@ -1,4 +1,4 @@
-"""otel_ml itself, a rung at a time. Each function is called once, in a process of its own, and imports it there."""
+"""otel_ml itself, a rung at a time. Each function is called once, in a process of its own."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import otel_ml
 from benchmarks import exporters
 from benchmarks.workload import PREDICTION, Features, Subject, fail, predict
+
+Call = Callable[[Features], float]
+Flush = Callable[[], None]
 
 QUEUE_SIZE = 65_536
 """Larger than a round, so that no span is dropped: dropping is cheaper than exporting."""
@@ -17,16 +21,12 @@ QUEUE_SIZE = 65_536
 
 def disabled() -> Subject:
     os.environ["OTEL_SDK_DISABLED"] = "true"
-    import otel_ml
-
     otel_ml.configure(service_name="benchmark")
     return Subject(otel_ml.step(predict), spans_per_call=0)
 
 
 def no_sdk() -> Subject:
     """The library as a dependency of a program that sets up no telemetry."""
-    import otel_ml
-
     return Subject(otel_ml.step(predict), spans_per_call=0)
 
 
@@ -48,16 +48,12 @@ def span_with_backlog(spans: int) -> Subject:
 
 def span_otlp() -> Subject:
     """Three attributes: the step's name, the function's name and one of the caller's."""
-    import otel_ml
-
     flush = _configure(metrics=False, logs=False, encoding=True)
     return Subject(otel_ml.step("predict", attributes={"model": "churn"})(predict), flush)
 
 
 def span_otlp_often() -> Subject:
     """The same with a short interval, so that there is an export under way while latencies are taken."""
-    import otel_ml
-
     flush = _configure(metrics=False, logs=False, encoding=True, interval=0.02)
     return Subject(otel_ml.step("predict", attributes={"model": "churn"})(predict), flush)
 
@@ -97,10 +93,8 @@ def raising() -> Subject:
     return Subject(call, flush)
 
 
-def _configure(*, encoding: bool = False, queue_size: int = QUEUE_SIZE, interval: float = 1.0, **signals: Any) -> Any:
+def _configure(*, encoding: bool = False, queue_size: int = QUEUE_SIZE, interval: float = 1.0, **signals: Any) -> Flush:
     exporters.use_for_traces(encoding=encoding)
-    import otel_ml
-
     options: dict[str, Any] = {
         "traces": otel_ml.Traces(queue_size=queue_size, interval=interval),
         "logs": otel_ml.Logs(format="none", directory=Path("logs").absolute(), queue_size=QUEUE_SIZE),
@@ -115,13 +109,9 @@ def _configure(*, encoding: bool = False, queue_size: int = QUEUE_SIZE, interval
     return flush
 
 
-def _step(function: Callable[[Features], float]) -> Callable[[Features], float]:
-    import otel_ml
-
+def _step(function: Call) -> Call:
     return otel_ml.step(function)
 
 
-def _inference(function: Callable[[Features], float]) -> Callable[[Features], float]:
-    import otel_ml
-
+def _inference(function: Call) -> Call:
     return otel_ml.inference(model="churn", version="1.2.0", feature_version="7")(function)

@@ -4,6 +4,8 @@ Each decorates the same function. They record more or less than we do (most keep
 what their decorator costs and not that it does the same.
 """
 
+# ruff: noqa: PLC0415  a peer is imported in the process that measures it, if it is installed
+
 from __future__ import annotations
 
 import os
@@ -60,7 +62,7 @@ def langfuse() -> Subject:
     trace.set_tracer_provider(provider)
     Langfuse(
         public_key="pk-lf-benchmark",
-        secret_key="sk-lf-benchmark",  # noqa: S106  Langfuse switches itself off without one
+        secret_key="sk-lf-benchmark",  # without keys it switches itself off
         base_url=NOWHERE,
         tracer_provider=provider,
         span_exporter=DiscardingSpanExporter(),

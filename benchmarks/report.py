@@ -65,7 +65,9 @@ def _peers(rows: list[Record]) -> str:
 
 
 def _latency(rows: list[Record]) -> str:
-    head = ("a call of", "p50 us", "p99 us", "p99.9 us", "max us", "exported meanwhile", "ratio of p99.9", "goal", "holds")
+    head = (
+        "a call of", "p50 us", "p99 us", "p99.9 us", "max us", "exported meanwhile", "ratio of p99.9", "goal", "holds",
+    )  # fmt: skip
     cells = [
         [
             _label(row), _number(row, "median_us"), _number(row, "p99_us"), _number(row, "p999_us"),
@@ -95,7 +97,8 @@ def _backlog(rows: list[Record]) -> str:
 def _notes(rows: list[Record]) -> str:
     notes = [f"- {row['label']}: {row['note']}." for row in rows if row["note"]]
     notes += [f"- {row['label']}: not measured. {row['reason']}" for row in rows if row["status"] == "not measured"]
-    notes += [f"- {row['label']}: {row['lost']:,.0f} spans never reached the exporter." for row in rows if row.get("lost")]
+    lossy = [row for row in rows if row.get("lost")]
+    notes += [f"- {row['label']}: {row['lost']:,.0f} spans never reached the exporter." for row in lossy]
     return "## Notes\n\n" + "\n".join(notes) + "\n" if notes else ""
 
 

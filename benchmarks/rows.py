@@ -22,7 +22,7 @@ class Goal:
     unit: Unit = "ratio"
 
     def __str__(self) -> str:
-        return f"<= {self.limit:g}" if self.unit == "ratio" else f"<= {self.limit:g} {self.unit.replace(' over', '')} over"
+        return f"<= {self.limit:g}" + ("" if self.unit == "ratio" else f" {self.unit}")
 
 
 @dataclass(frozen=True)

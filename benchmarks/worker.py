@@ -22,7 +22,7 @@ def main() -> None:
     descriptors to read from and to write to.
     """
     target, spans, reading, writing = sys.argv[1:]
-    with os.fdopen(int(reading), encoding="utf-8") as requests, os.fdopen(int(writing), "w", encoding="utf-8") as answers:
+    with os.fdopen(int(reading)) as requests, os.fdopen(int(writing), "w") as answers:
         try:
             subject = _make(target, int(spans))
             _warm_up(subject)
