@@ -14,8 +14,9 @@ INTRODUCTION = """\
 Written by `make bench`; the figures behind it are in `results/`. Every subject runs in a process of its own. In each of
 {rounds} rounds they take turns at {calls:,} calls of the same function, which does nothing, so all rows are one
 interleaved run. Median and minimum are over rounds, of the time that the caller waits. CPU is that of all threads until
-everything recorded has been exported. A ratio is the median of the ratios within each round, to a bare span of the
-stock SDK unless the row says otherwise. Absolute figures differ between machines; compare ratios.
+everything recorded has been exported; on a busy machine it is the steadier figure. A ratio is the median of the ratios
+within each round, to a bare span of the stock SDK unless the row says otherwise; goals are held against it. Absolute
+figures differ between machines: compare ratios.
 """
 UNDERNEATH = """\
 This release puts its spans through the tracer of the stock SDK, so a call of ours contains a stock span and cannot be
@@ -55,13 +56,13 @@ def _verdict(rows: list[Record]) -> str:
 
 
 def _ladder(rows: list[Record]) -> str:
-    head = ("work per call", "median us", "min us", "CPU us", "ratio", "goal", "holds")
-    return _table(head, [[_label(row), *_times(row), _ratio(row), *_goal(row)] for row in rows])
+    head = ("work per call", "median us", "min us", "ratio", "CPU us", "CPU ratio", "goal", "holds")
+    return _table(head, [[_label(row), *_times(row), *_goal(row)] for row in rows])
 
 
 def _peers(rows: list[Record]) -> str:
-    head = ("work per call", "median us", "min us", "CPU us", "ratio")
-    return _table(head, [[_label(row), *_times(row), _ratio(row)] for row in rows])
+    head = ("work per call", "median us", "min us", "ratio", "CPU us", "CPU ratio")
+    return _table(head, [[_label(row), *_times(row)] for row in rows])
 
 
 def _latency(rows: list[Record]) -> str:
@@ -120,14 +121,15 @@ def _label(row: Record) -> str:
 
 def _times(row: Record) -> list[str]:
     if row["status"] != "measured":
-        return [row["status"], "", ""]
-    return [_number(row, "median_us"), _number(row, "min_us"), _number(row, "cpu_us")]
+        return [row["status"], "", "", "", ""]
+    wall = [_number(row, "median_us"), _number(row, "min_us"), _ratio(row) if row["measure"] == "wall" else ""]
+    return [*wall, _number(row, "cpu_us"), _ratio(row, "cpu_ratio")]
 
 
-def _ratio(row: Record) -> str:
-    if row["ratio"] is None:
+def _ratio(row: Record, key: str = "ratio") -> str:
+    if row[key] is None:
         return ""
-    text = f"{row['ratio']:.3g}"
+    text = f"{row[key]:.3g}"
     return text if row["reference"] in ("stock", row["key"]) else f"{text} of `{row['reference']}`"
 
 

@@ -32,6 +32,7 @@ def _summary(row: Row, outcomes: dict[str, Outcome]) -> dict[str, Any]:
         "goal": str(row.goal) if row.goal is not None else None,
         "holds": None,
         "ratio": None,
+        "cpu_ratio": None,
         "note": row.note,
         "status": "measured",
         "reason": "",
@@ -44,8 +45,9 @@ def _summary(row: Row, outcomes: dict[str, Outcome]) -> dict[str, Any]:
     record |= _figures(row, outcome.measurements)
     reference = outcomes.get(row.reference)
     if reference is not None and not reference.unavailable and reference.measurements:
-        ours, theirs = _values(outcome, row.measure), _values(reference, row.measure)
-        record["ratio"] = _rounded(statistics.median(a / b for a, b in zip(ours, theirs, strict=True) if b))
+        record["ratio"] = _ratio(outcome, reference, row.measure)
+        if row.kind == "calls":
+            record["cpu_ratio"] = _ratio(outcome, reference, "cpu")
         if row.goal is not None:
             record |= _judgement(row.goal, record["ratio"], _over(row, outcome, reference))
     record["rounds"] = [{key: _rounded(value) for key, value in one.items()} for one in outcome.measurements]
@@ -67,6 +69,11 @@ def _figures(row: Row, measurements: list[Measurement]) -> dict[str, Any]:
     for key in ("p99", "p999", "max"):
         figures[f"{key}_us"] = _us(statistics.median(one[key] for one in measurements))
     return {**figures, "exported_meanwhile": _rounded(statistics.median(one["exported"] for one in measurements))}
+
+
+def _ratio(outcome: Outcome, reference: Outcome, measure: str) -> float:
+    pairs = zip(_values(outcome, measure), _values(reference, measure), strict=True)
+    return _rounded(statistics.median(ours / max(theirs, 1e-9) for ours, theirs in pairs))
 
 
 def _over(row: Row, outcome: Outcome, reference: Outcome) -> float:

@@ -61,7 +61,8 @@ class Metrics:
     def __post_init__(self) -> None:
         if self.port is not None:
             _whole("Metrics.port", self.port, least=0, most=65_535)
-        if not isinstance(self.host, str) or not self.host:
+        host: object = self.host
+        if not isinstance(host, str) or not host:
             raise ConfigurationError("Metrics.host", self.host, "an address such as '127.0.0.1' or '0.0.0.0'")
         _seconds("Metrics.interval", self.interval)
         _whole("Metrics.max_series", self.max_series, least=1)
@@ -104,9 +105,10 @@ class Logs:
 
     def __post_init__(self) -> None:
         names = logging.getLevelNamesMapping()
-        if not isinstance(self.level, str) or self.level.upper() not in names:
+        level: object = self.level
+        if not isinstance(level, str) or level.upper() not in names:
             raise ConfigurationError("Logs.level", self.level, f"one of {', '.join(names)}")
-        object.__setattr__(self, "level", self.level.upper())
+        object.__setattr__(self, "level", level.upper())
         _one_of("Logs.format", self.format, get_args(LogFormat))
         _one_of("Logs.stream", self.stream, get_args(LogStream))
         if self.directory is not None:

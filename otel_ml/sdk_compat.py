@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.sdk.metrics import Histogram
+from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import _get_from_env_or_default
@@ -34,3 +37,15 @@ def update_sampler(provider: TracerProvider) -> None:
     provider.sampler = sampler
     for tracer in getattr(provider, "_tracers", {}).values():
         tracer.sampler = sampler
+
+
+def no_meter_provider_yet(provider: MeterProvider) -> bool:
+    """Return whether this is what the API gives while nobody has set a provider; it has no public name."""
+    return type(provider).__name__ == "_ProxyMeterProvider"
+
+
+def histogram_temporality(reader: MetricReader) -> AggregationTemporality:
+    """Return the temporality that a reader was told to give histograms; cumulative when it does not say."""
+    temporalities: dict[type, AggregationTemporality] = getattr(reader, "_instrument_class_temporality", {})
+    found = [value for kind, value in temporalities.items() if issubclass(kind, Histogram)]
+    return found[0] if found else AggregationTemporality.CUMULATIVE

@@ -24,7 +24,11 @@ class Startable(Protocol):
 
 def wrap(function: Callable[..., Any], spec: Startable) -> Callable[..., Any]:
     """Return `function` with an operation around each call; its kind, signature and names stay the same."""
-    target = function if inspect.isroutine(function) or isinstance(function, functools.partial) else function.__call__
+    target = (
+        function
+        if inspect.isroutine(function) or isinstance(function, functools.partial)
+        else getattr(function, "__call__", function)
+    )  # noqa: B004
     if inspect.isasyncgenfunction(target):
         wrapper = _async_generator(function, spec)
     elif inspect.iscoroutinefunction(target):

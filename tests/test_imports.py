@@ -17,7 +17,7 @@ PACKAGE = Path(otel_ml.__file__).parent
 # From the bottom up. A module imports from rows below its own, never from beside or above it; a sub-package is one
 # entry, free inside. "" is `otel_ml` itself, which gathers the public names: only what stands on it may import it.
 INSTRUMENTATION = (
-    {"conventions", "errors"},
+    {"conventions", "errors", "version"},
     {"health", "options"},
     {"worker", "environment_table", "identity", "credentials", "key_names", "personal_data", "summaries"},
     {"plain_copy", "redaction"},

@@ -29,11 +29,12 @@ CANARIES = (
     "password=hUnter2",
 )
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text("abc xyz.,")
+NAMES = st.text("abcxyz")
 PLAIN = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abcxyz"), inner, max_size=4) | st.tuples(inner, inner),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4) | st.tuples(inner, inner),
     max_leaves=20,
-)  # fmt: skip
+)
 
 redactor = Redactor()
 
@@ -99,11 +100,6 @@ def test_only_what_changed_is_copied() -> None:
 def test_keys_that_look_the_same_once_masked_are_kept_apart() -> None:
     """No entry is lost."""
     masked = redactor.value({"[redacted] (3)": 0, "a@b.example": 1, "c@d.example": 2})
-    assert masked == {"[redacted] (3)": 0, "[redacted]": 1, "[redacted] (3) (3)": 2} or sorted(masked.values()) == [
-        0,
-        1,
-        2,
-    ]
     assert sorted(masked.values()) == [0, 1, 2]
     assert not any("@" in key for key in masked)
 
@@ -137,15 +133,18 @@ def test_cycles_shared_parts_and_depth_are_bounded() -> None:
     cycle.append({"again": cycle})
     assert redactor.value(cycle) == [1, {"again": "<cycle>"}]
     doubled: Any = ["a@b.example"]
-    for _ in range(60):
+    for _ in range(50):
         doubled = [doubled, doubled]
-    assert MASK in str(redactor.value(doubled))[:200]
+    masked = redactor.value(doubled)
+    while masked != [MASK]:
+        assert masked[0] is masked[1]
+        masked = masked[0]
     deep: Any = "a@b.example"
     for _ in range(10_000):
         deep = [deep]
-    masked = str(redactor.value(deep))
-    assert "<depth>" in masked
-    assert "@" not in masked
+    shown = str(redactor.value(deep))
+    assert "<depth>" in shown
+    assert "@" not in shown
 
 
 def test_other_objects_are_returned_as_they_are() -> None:
@@ -163,10 +162,10 @@ def test_what_cannot_be_masked_is_replaced_and_counted() -> None:
             raise RuntimeError("no items")
 
     assert redactor.value(Broken(a="a@b.example")) == MASK
-    assert redactor.mapping(Broken(a="a@b.example")) == {MASK: MASK} or redactor.mapping(Broken(a="x")) == {"a": "x"}
+    assert redactor.mapping(None) == {MASK: MASK}  # type: ignore[arg-type]
     assert redactor.text(None) == MASK  # type: ignore[arg-type]
     assert redactor.is_sensitive(None) is True  # type: ignore[arg-type]
-    assert health.dropped()["internal", "redaction"] >= 3
+    assert health.dropped() == {("internal", "redaction"): 4}
 
 
 def test_mapping_takes_any_mapping_and_keeps_values_that_need_no_mask() -> None:
@@ -177,8 +176,13 @@ def test_mapping_takes_any_mapping_and_keeps_values_that_need_no_mask() -> None:
     assert masked["user_email"] == MASK
 
 
-@given(st.lists(st.sampled_from(["a", " ", "=", ":", "@", ".", "-", "1", "4111", "'", '"', "\\", "password", "Bearer ", "://",
-    "[redacted]", "x.example", "+49 30 ", "]", ",", "{", "token", "eyJabcdefgh", "\n"]), max_size=25).map("".join))  # fmt: skip
+PIECES = (
+    "a", " ", "=", ":", "@", ".", "-", "1", "4111", "'", '"', "\\", "password", "Bearer ", "://", "[redacted]", "]",
+    "x.example", "+49 30 ", ",", "{", "token", "eyJabcdefgh", "\n",
+)  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=25).map("".join))
 def test_masking_twice_is_masking_once(value: str) -> None:
     """A text that was masked at capture is not changed again at the exit."""
     once = redactor.text(value)
@@ -273,21 +277,20 @@ def test_one_redactor_is_current_in_a_process(monkeypatch: pytest.MonkeyPatch) -
 
 
 ATTACKS = (
-    "a", "1", "1 ", "a@", "a@b.", "://", "a://b:", "=", "a='", 'a="\\', "password=", "password='", "password=(", "eyJ",
-    "-----BEGIN PRIVATE KEY", "sk-a", "Bearer ", "AB12 ABCD ", "+1 2", "4111 ", "4111-", "01 ", "123-45-", "api ", "a.b-",
-    "--a ", "\\", "- ", "GB82 WEST ", "password=a,", "x=[", "4111 4111 1 85 05 ",
+    "a", "1", "1 ", "a@", "a@b.", "://", "a://b:", "=", "a='", 'a="\\', "password=", "password='", "password=(",
+    "sk-a", "eyJ", "-----BEGIN PRIVATE KEY", "Bearer ", "AB12 ABCD ", "+1 2", "4111 ", "4111-", "01 ", "123-45-",
+    "api ", "a.b-", "--a ", "\\", "- ", "GB82 WEST ", "password=a,", "x=[", "4111 4111 1 85 05 ",
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-@pytest.mark.parametrize("prefix", ["", '@=:1 password="'])
-def test_time_grows_linearly_with_hostile_text(attack: str, prefix: str) -> None:
+def test_time_grows_linearly_with_hostile_text(attack: str) -> None:
     """Ten times the text takes far less than the hundredfold that one quadratic pattern would cost."""
 
     def seconds(length: int) -> float:
-        text = (prefix + attack * length)[: length - 1] + "!"
+        text = ("@=:1 " + attack * length)[: length - 1] + "!"  # what every pattern waits for, then the attack
         best = float("inf")
-        for _ in range(3):
+        for _ in range(2):
             start = time.process_time()
             redactor.text(text)
             best = min(best, time.process_time() - start)

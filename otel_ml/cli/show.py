@@ -152,7 +152,7 @@ def _failures(found: Gathered, names: dict[str, str], console: Console) -> None:
         details = [f"{where}{tree.describe(_versions(first))}".strip(), _frame(first), _features(first)]
         details.append(f"trace {first.trace_id} span {first.span_id}" if first.trace_id else "")
         for detail in filter(None, details):
-            console.print(Padding(Text(detail, style="dim"), (0, 0, 0, 4)))
+            console.print(Padding.indent(Text(detail, style="dim"), 4))
 
 
 def _versions(failure: Failure) -> dict[str, Any]:

@@ -23,12 +23,14 @@ def span_exporters(settings: Settings, directory: Path) -> list[SpanExporter]:
 
 def metric_exporter(settings: Settings, directory: Path) -> MetricExporter | None:
     """Return the metric exporter that the settings name first, or None."""
-    return _first("metrics", settings, directory)
+    exporter: MetricExporter | None = _first("metrics", settings, directory)
+    return exporter
 
 
 def log_exporter(settings: Settings, directory: Path) -> LogRecordExporter | None:
     """Return the log exporter that the settings name first, or None."""
-    return _first("logs", settings, directory)
+    exporter: LogRecordExporter | None = _first("logs", settings, directory)
+    return exporter
 
 
 def _first(signal: Signal, settings: Settings, directory: Path) -> Any:

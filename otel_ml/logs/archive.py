@@ -114,11 +114,15 @@ class Archive:
 
 
 def compress(path: Path) -> None:
-    """Replace a file by its gzip; a crash leaves the original."""
+    """Replace a file by its gzip; a crash leaves the original, and of several processes one does it."""
     temporary, target = Path(f"{path}.gz.tmp"), Path(f"{path}.gz")
-    with path.open("rb") as source:
-        if not _lock(source.fileno()):
-            return  # another process is at it
+    try:
+        source = path.open("rb")
+    except FileNotFoundError:
+        return  # another process has done it
+    with source:
+        if not _lock(source.fileno()) or not path.exists():
+            return  # another process is at it, or has done it
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as raw, gzip.GzipFile("", "wb", compresslevel=6, fileobj=raw) as out:
             shutil.copyfileobj(source, out, 1024 * 1024)

@@ -186,7 +186,7 @@ def _from_mapping(message: Mapping[Any, Any], given: dict[str, Any]) -> str:
         if key not in _STRUCTLOG_PRIVATE:
             given.setdefault(key, value)
     event = given.pop("event", None)
-    return str(event if event is not None else given.pop("message", ""))
+    return str(extras.argument(event if event is not None else given.pop("message", "")))
 
 
 def _exception(record: logging.LogRecord, given: dict[str, Any], problems: list[Problem]) -> dict[str, str] | None:

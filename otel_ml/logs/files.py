@@ -105,7 +105,11 @@ class LogFile:
 
     def _rename(self) -> bool:
         taken = [number for path, number in self._archive.files() if number and path.name.startswith(self._path.name)]
-        self._path.rename(f"{self._path}.{max(taken, default=0) + 1}")
+        number = max(taken, default=0) + 1
+        # A scan can miss a file that is being compressed meanwhile: the gzip is there before the original goes.
+        while Path(f"{self._path}.{number}").exists() or Path(f"{self._path}.{number}.gz").exists():
+            number += 1
+        self._path.rename(f"{self._path}.{number}")
         return True
 
 

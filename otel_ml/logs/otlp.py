@@ -34,11 +34,12 @@ _FAILURE = {
 def to_log_record(entry: Entry, resource: Resource) -> ReadableLogRecord:
     """Return an entry as the SDK's log record.
 
-    The instrumentation scope is the logger's name, and an extra `otel.event.name` becomes the event name.
+    The instrumentation scope is the logger's name, and an extra `otel.event.name` (or the
+    older `event.name`) becomes the event name.
     """
     file, function, line = entry.code
     attributes = {key: value for key, value in entry.extra.items() if value is not None}
-    event_name = attributes.pop(otel_attributes.OTEL_EVENT_NAME, None)
+    event_name = attributes.pop(otel_attributes.OTEL_EVENT_NAME, None) or attributes.pop("event.name", None)
     attributes[code_attributes.CODE_FILE_PATH] = file
     attributes[code_attributes.CODE_FUNCTION_NAME] = function
     attributes[code_attributes.CODE_LINE_NUMBER] = line

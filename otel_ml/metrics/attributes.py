@@ -23,7 +23,7 @@ def clean(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
     cleaned: dict[str, Any] = {}
     try:
         for name, value in attributes.items():
-            if not isinstance(name, str) or not name:
+            if not _is_name(name):
                 _warn("an attribute name", name)
                 continue
             try:
@@ -54,6 +54,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return tuple(_plain(item) for item in value)
     raise TypeError(f"a {type(value).__name__} cannot be an attribute")
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and bool(name)
 
 
 def _text(value: str) -> str:

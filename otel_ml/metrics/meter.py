@@ -1,70 +1,113 @@
-"""A meter provider of the SDK whose duration histograms are cells of ours."""
+"""The meter provider of the distro: the SDK's, with our own histograms in cells."""
 
 from __future__ import annotations
 
-import os
-import weakref
-from collections.abc import Callable, Sequence
+import math
+import threading
+import time
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
-from opentelemetry import metrics
+from opentelemetry import metrics as api
 from opentelemetry.sdk import metrics as sdk
+from opentelemetry.sdk.metrics import AlwaysOffExemplarFilter, ExemplarFilter
+from opentelemetry.sdk.metrics.export import MetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_ml import conventions
 from otel_ml.metrics.histogram import CellHistogram
 
 
 class MeterProvider(sdk.MeterProvider):
-    """The SDK's provider, except that histograms with buckets of the scope `otel_ml` are `CellHistogram`s.
+    """Gives histograms of otel_ml's own scope that have bucket bounds as cells; everything else is the SDK's.
 
     Args:
-        max_series: Attribute sets that one histogram keeps.
-        **arguments: Those of the SDK's provider.
+        resource: What the measurements are about.
+        exemplar_filter: Which measurements become exemplars. Cells know two cases: those in sampled spans, and none.
+        max_series: Attribute sets that a histogram of ours keeps apart.
     """
 
-    def __init__(self, *, max_series: int, **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self.max_series = max_series
-        self._histograms: dict[str, CellHistogram] = {}
-        if hasattr(os, "register_at_fork"):
-            weak_reset = weakref.WeakMethod(self.reset)
-            os.register_at_fork(after_in_child=lambda: (reset := weak_reset()) and reset())
+    def __init__(self, resource: Resource, exemplar_filter: ExemplarFilter, *, max_series: int) -> None:
+        super().__init__(resource=resource, exemplar_filter=exemplar_filter, shutdown_on_exit=False)
+        self._keep_exemplars = not isinstance(exemplar_filter, AlwaysOffExemplarFilter)
+        self._max_series = max_series
+        self._histograms: dict[tuple[InstrumentationScope, str], CellHistogram] = {}
+        self._creating = threading.Lock()
+        self._readers: list[MetricReader] = []
 
-    @property
+    def get_meter(
+        self,
+        name: str,
+        version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Any = None,
+    ) -> api.Meter:
+        """Return the meter of a scope."""
+        meter = super().get_meter(name, version, schema_url, attributes)
+        if name == conventions.SCOPE and isinstance(meter, sdk.Meter):
+            meter.__class__ = CellMeter  # the SDK makes, keeps and switches off its meters itself
+            assert isinstance(meter, CellMeter)  # noqa: S101  for the type checker
+            meter.provider = self
+        return meter
+
     def histograms(self) -> list[CellHistogram]:
-        """The cell histograms made so far."""
+        """Return the histograms whose cells readers have to add to what the SDK collects."""
         return list(self._histograms.values())
 
-    def reset(self) -> None:
-        """Start all cell histograms from zero: a new pipeline, or a forked child, is a stream of its own."""
-        for histogram in self.histograms:
+    def create_cells(
+        self, name: str, unit: str, description: str, bounds: Sequence[float], scope: InstrumentationScope
+    ) -> CellHistogram:
+        """Return the histogram of that scope and name, made at the first call."""
+        with self._creating:
+            if (scope, name) not in self._histograms:
+                self._histograms[scope, name] = CellHistogram(
+                    name,
+                    unit,
+                    description,
+                    bounds,
+                    scope=scope,
+                    max_series=self._max_series,
+                    exemplars=self._keep_exemplars,
+                )
+            return self._histograms[scope, name]
+
+    def restart(self, max_series: int) -> None:
+        """Count from zero, as the SDK does for readers that are added anew."""
+        self._max_series = max_series
+        for histogram in self.histograms():
+            histogram.max_series = max_series
             histogram.reset()
 
-    def get_meter(self, name: str, *args: Any, **kwargs: Any) -> metrics.Meter:
-        """Return the SDK's meter, around which the scope `otel_ml` gets one that makes cell histograms."""
-        meter = super().get_meter(name, *args, **kwargs)
-        return CellMeter(meter, self._cell_histogram) if name == conventions.SCOPE else meter
+    def add_metric_reader(self, metric_reader: MetricReader) -> None:
+        """Attach a reader."""
+        super().add_metric_reader(metric_reader)
+        self._readers.append(metric_reader)
 
-    def _cell_histogram(self, name: str, unit: str, description: str, bounds: Sequence[float]) -> CellHistogram:
-        known = self._histograms.get(name)
-        if known is None:
-            known = CellHistogram(name, unit, description, bounds=bounds, max_series=self.max_series)
-            self._histograms[name] = known
-        return known
+    def remove_metric_reader(self, metric_reader: MetricReader) -> None:
+        """Detach a reader and shut it down."""
+        if metric_reader in self._readers:
+            self._readers.remove(metric_reader)
+        super().remove_metric_reader(metric_reader)
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Have every reader deliver; the SDK itself flushes only readers that it was made with, and ours come later."""
+        deadline = time.monotonic() + timeout_millis / 1000
+        return all([reader.force_flush(_milliseconds_until(deadline)) for reader in list(self._readers)])
+
+    def shutdown(self, timeout_millis: float = 30_000) -> None:
+        """Deliver and stop; for applications that end the global provider themselves."""
+        deadline = time.monotonic() + timeout_millis / 1000
+        for reader in list(self._readers):
+            reader.shutdown(_milliseconds_until(deadline))
+        super().shutdown(timeout_millis)
 
 
-class CellMeter(metrics.Meter):
-    """Makes cell histograms, and leaves every other instrument to the SDK's meter.
+class CellMeter(sdk.Meter):
+    """The meter of otel_ml's own scope."""
 
-    Args:
-        meter: The SDK's meter.
-        make_histogram: Returns the histogram of a name, unit, description and bounds.
-    """
-
-    def __init__(self, meter: metrics.Meter, make_histogram: Callable[..., CellHistogram]) -> None:
-        super().__init__(meter.name, meter.version, meter.schema_url)
-        self._meter = meter
-        self._make_histogram = make_histogram
+    provider: MeterProvider
 
     def create_histogram(
         self,
@@ -73,32 +116,18 @@ class CellMeter(metrics.Meter):
         description: str = "",
         *,
         explicit_bucket_boundaries_advisory: Sequence[float] | None = None,
-    ) -> metrics.Histogram:
-        """Return a cell histogram when bounds are given."""
-        if explicit_bucket_boundaries_advisory is None:
-            return self._meter.create_histogram(name, unit, description)
-        return self._make_histogram(name, unit, description, explicit_bucket_boundaries_advisory)
+    ) -> api.Histogram:
+        """Return the histogram of that name; in cells when it has bucket bounds that are finite and rise."""
+        bounds = explicit_bucket_boundaries_advisory
+        if bounds is None or not _rising(bounds):
+            return super().create_histogram(name, unit, description, explicit_bucket_boundaries_advisory=bounds)
+        scope = InstrumentationScope(self.name, self.version, self.schema_url)
+        return self.provider.create_cells(name, unit, description, bounds, scope)
 
-    def create_counter(self, *args: Any, **kwargs: Any) -> metrics.Counter:
-        """Return a counter of the SDK."""
-        return self._meter.create_counter(*args, **kwargs)
 
-    def create_up_down_counter(self, *args: Any, **kwargs: Any) -> metrics.UpDownCounter:
-        """Return an up-down counter of the SDK."""
-        return self._meter.create_up_down_counter(*args, **kwargs)
+def _rising(bounds: Sequence[float]) -> bool:
+    return all(math.isfinite(bound) for bound in bounds) and all(low < high for low, high in pairwise(bounds))
 
-    def create_gauge(self, *args: Any, **kwargs: Any) -> Any:
-        """Return a gauge of the SDK."""
-        return self._meter.create_gauge(*args, **kwargs)
 
-    def create_observable_counter(self, *args: Any, **kwargs: Any) -> metrics.ObservableCounter:
-        """Return an observable counter of the SDK."""
-        return self._meter.create_observable_counter(*args, **kwargs)
-
-    def create_observable_up_down_counter(self, *args: Any, **kwargs: Any) -> metrics.ObservableUpDownCounter:
-        """Return an observable up-down counter of the SDK."""
-        return self._meter.create_observable_up_down_counter(*args, **kwargs)
-
-    def create_observable_gauge(self, *args: Any, **kwargs: Any) -> metrics.ObservableGauge:
-        """Return an observable gauge of the SDK."""
-        return self._meter.create_observable_gauge(*args, **kwargs)
+def _milliseconds_until(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic()) * 1000

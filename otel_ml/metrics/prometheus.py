@@ -1,17 +1,14 @@
-"""From OpenTelemetry's data to Prometheus's families, exemplars included.
-
-Names follow OpenTelemetry's compatibility specification: characters that Prometheus does not know become `_`, the unit
-is spelt out and appended, counters end in `_total`, and the resource is `target_info`.
-"""
+"""What a reader collected, as the metric families that prometheus_client writes."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from itertools import accumulate
-from typing import Any
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
+from opentelemetry.sdk import metrics as sdk
 from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
     Gauge,
     Histogram,
     HistogramDataPoint,
@@ -20,127 +17,181 @@ from opentelemetry.sdk.metrics.export import (
     NumberDataPoint,
     Sum,
 )
+from opentelemetry.sdk.resources import Resource
+from prometheus_client.core import InfoMetricFamily
 from prometheus_client.metrics_core import Metric as Family
-from prometheus_client.samples import Exemplar
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar, Sample, Timestamp
 from prometheus_client.utils import floatToGoString
 
 from otel_ml import health
+from otel_ml.metrics import names
 
-_UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds", "By": "bytes", "KiBy": "kibibytes",
-          "MiBy": "mebibytes", "GiBy": "gibibytes", "m": "meters", "V": "volts", "A": "amperes", "J": "joules", "W": "watts",
-          "g": "grams", "Cel": "celsius", "Hz": "hertz", "%": "percent"}  # fmt: skip
+Point = NumberDataPoint | HistogramDataPoint
+
+_SUFFIXES: Final = {
+    "counter": ("", "_total", "_created"),
+    "gauge": ("",),
+    "histogram": ("", "_bucket", "_count", "_sum", "_created"),
+    "info": ("", "_info"),
+}
+_NANOSECONDS: Final = 1_000_000_000
 
 
-def families(data: MetricsData) -> Iterator[Family]:
-    """Yield one family a metric name; what cannot be shown is left out with a warning, and costs nothing else.
+class PrometheusCollector(Collector):
+    """Reads all metrics when a registry is scraped. What cannot be read or shown is left out, counted and said once.
 
     Args:
-        data: What a reader collected.
+        read: Returns what there is, or None.
     """
-    found: dict[str, Family] = {}
-    for resource in data.resource_metrics:
-        _add(found, _target_info(resource.resource.attributes))
-        for scope in resource.scope_metrics:
+
+    def __init__(self, read: Callable[[], MetricsData | None]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[Family]:
+        """Return the metric families of this moment."""
+        try:
+            data = self._read()
+            return families(data) if data is not None else []
+        except Exception as error:  # an application's own observable instrument may take too long
+            health.internal_error("collection for /metrics", error)
+            return []
+
+
+def families(data: MetricsData) -> list[Family]:
+    """Return collected metrics as metric families, first of all `target_info` with the resource."""
+    page = _Page()
+    for item in data.resource_metrics[:1]:  # the SDK gives one
+        page.add_resource(item.resource)
+        for scope in item.scope_metrics:
             for metric in scope.metrics:
                 try:
-                    _add(found, _family(metric))
-                except Exception as error:
-                    health.internal_error(f"exposition of {metric.name}", error)
-    yield from found.values()
+                    page.add(metric)
+                except Exception as error:  # one bad metric must not cost the others
+                    health.internal_error("conversion of a metric for /metrics", error)
+    return page.families()
 
 
-def _add(found: dict[str, Family], family: Family | None) -> None:
-    if family is None:
-        return
-    known = found.setdefault(family.name, family)
-    if known is family:
-        return
-    if known.type != family.type:
+class _Page:
+    """Families under construction; what would make a scraper refuse all of them is left out."""
+
+    def __init__(self) -> None:
+        self._families: dict[str, Family] = {}
+        self._names: dict[str, str] = {}
+        self._series: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
+
+    def families(self) -> list[Family]:
+        return [family for family in self._families.values() if family.samples]
+
+    def add_resource(self, resource: Resource) -> None:
+        family = InfoMetricFamily("target", "Target metadata", value=names.labels(resource.attributes))
+        self._claim(family)
+
+    def add(self, metric: Metric) -> None:
+        kind = _kind(metric)
+        if kind is None:
+            health.warn_once(
+                f"metrics:prometheus:{metric.name}",
+                "metric %s is not on /metrics: the text formats have nothing for a %s",
+                metric.name,
+                type(metric.data).__name__,
+            )
+            return
+        family = self._family(metric, kind)
+        if family is None:
+            return
+        for point in metric.data.data_points:
+            if not isinstance(point, (NumberDataPoint, HistogramDataPoint)):
+                continue
+            labels = names.labels(point.attributes or {})
+            series = (family.name, tuple(labels.items()))
+            if series in self._series:  # two scopes measure the same; the labels do not tell them apart
+                self._left_out(metric.name, family.name)
+                continue
+            samples = _samples(family, point, labels)
+            self._series.add(series)
+            family.samples.extend(samples)
+
+    def _family(self, metric: Metric, kind: str) -> Family | None:
+        name = names.metric_name(metric.name)
+        if kind == "counter":
+            name = name.removesuffix("_total")
+        text = names.label_value(metric.description or "")
+        family = Family(name, text, kind, names.unit_name(metric.unit or ""))
+        known = self._families.get(family.name)
+        if known is not None and known.type == kind:
+            return known
+        if any(family.name + suffix in self._names for suffix in _SUFFIXES[kind]):
+            self._left_out(metric.name, family.name)
+            return None
+        self._claim(family)
+        return family
+
+    def _claim(self, family: Family) -> None:
+        self._families[family.name] = family
+        self._names.update((family.name + suffix, family.name) for suffix in _SUFFIXES[family.type])
+
+    def _left_out(self, metric: str, name: str) -> None:
         health.warn_once(
-            f"family:{family.name}", "/metrics: %s is both a %s and a %s; the first is shown.",
-            family.name, known.type, family.type,
-        )  # fmt: skip
-        return
-    known.samples.extend(family.samples)
-
-
-def _target_info(attributes: Mapping[str, Any]) -> Family:
-    family = Family("target", "Resource that the metrics are about.", "info")
-    family.add_sample("target_info", _labels(attributes), 1)
-    return family
-
-
-def _family(metric: Metric) -> Family | None:
-    data, help_text = metric.data, metric.description or ""
-    if isinstance(data, Histogram):
-        family = Family(_name(metric), help_text, "histogram", _unit(metric))
-        for point in data.data_points:
-            _add_histogram(family, point)
-    elif isinstance(data, Sum) and data.is_monotonic:
-        family = Family(_name(metric).removesuffix("_total"), help_text, "counter", _unit(metric))
-        for number in data.data_points:
-            family.add_sample(f"{family.name}_total", _labels(number.attributes), number.value, exemplar=_last(number))
-    elif isinstance(data, (Sum, Gauge)):
-        family = Family(_name(metric), help_text, "gauge", _unit(metric))
-        for number in data.data_points:
-            family.add_sample(family.name, _labels(number.attributes), number.value)
-    else:
-        health.warn_once(
-            f"kind:{metric.name}", "/metrics: %s is a %s, which is not shown.", metric.name, type(data).__name__
+            f"metrics:prometheus:{metric}",
+            "metric %s is not all on /metrics: another one has the name %s there, and the same labels or another type",
+            metric,
+            name,
         )
-        return None
-    return family
 
 
-def _add_histogram(family: Family, point: HistogramDataPoint) -> None:
-    labels = _labels(point.attributes)
-    bounds = [*(float(bound) for bound in point.explicit_bounds), float("inf")]
-    exemplars = _by_bucket(point, bounds)
-    for bound, count in zip(bounds, accumulate(point.bucket_counts), strict=True):
-        family.add_sample(
-            f"{family.name}_bucket", {**labels, "le": floatToGoString(bound)}, count, exemplar=exemplars.get(bound)
-        )
-    family.add_sample(f"{family.name}_count", labels, point.count)
-    family.add_sample(f"{family.name}_sum", labels, point.sum)
+def _kind(metric: Metric) -> str | None:
+    data = metric.data
+    if isinstance(data, Gauge):
+        return "gauge"
+    if isinstance(data, Sum):
+        is_counter = data.is_monotonic and data.aggregation_temporality is AggregationTemporality.CUMULATIVE
+        return "counter" if is_counter else "gauge"
+    return "histogram" if isinstance(data, Histogram) else None
 
 
-def _by_bucket(point: HistogramDataPoint, bounds: list[float]) -> dict[float, Exemplar]:
-    """Take the newest exemplar of each bucket."""
-    found: dict[float, Exemplar] = {}
-    for exemplar in sorted(point.exemplars, key=lambda exemplar: exemplar.time_unix_nano):
-        shown = _exemplar(exemplar)
-        if shown is not None:
-            found[next(bound for bound in bounds if exemplar.value <= bound)] = shown
-    return found
+def _samples(family: Family, point: Point, labels: dict[str, str]) -> list[Sample]:
+    if isinstance(point, HistogramDataPoint):
+        return _histogram_samples(family.name, point, labels)
+    if family.type == "counter":
+        last = max(point.exemplars, key=lambda exemplar: exemplar.time_unix_nano, default=None)
+        exemplar = _exemplar(last) if last is not None else None
+        return [Sample(f"{family.name}_total", labels, float(point.value), None, exemplar)]
+    return [Sample(family.name, labels, float(point.value))]
 
 
-def _last(point: NumberDataPoint) -> Exemplar | None:
-    newest = max(point.exemplars, key=lambda exemplar: exemplar.time_unix_nano, default=None)
-    return None if newest is None else _exemplar(newest)
+def _histogram_samples(name: str, point: HistogramDataPoint, labels: dict[str, str]) -> list[Sample]:
+    bounds = [*point.explicit_bounds, float("inf")]
+    exemplars = _by_bucket(point.exemplars, point.explicit_bounds)
+    samples: list[Sample] = []
+    cumulated = 0
+    for index, (bound, count) in enumerate(zip(bounds, point.bucket_counts, strict=True)):
+        cumulated += count
+        bucket = {**labels, "le": _bound(bound)}
+        samples.append(Sample(f"{name}_bucket", bucket, cumulated, None, exemplars.get(index)))
+    samples.append(Sample(f"{name}_count", labels, cumulated))
+    if bounds[0] >= 0:  # OpenMetrics allows no sum that may fall
+        samples.append(Sample(f"{name}_sum", labels, float(point.sum)))
+    return samples
 
 
-def _exemplar(exemplar: Any) -> Exemplar | None:
-    if exemplar.trace_id is None or exemplar.span_id is None:
-        return None
-    labels = {"trace_id": format(exemplar.trace_id, "032x"), "span_id": format(exemplar.span_id, "016x")}
-    return Exemplar(labels, exemplar.value, exemplar.time_unix_nano / 1e9)
+def _bound(bound: float) -> str:
+    text: str = floatToGoString(bound)  # type: ignore[no-untyped-call]
+    return text
 
 
-def _name(metric: Metric) -> str:
-    name = re.sub(r"[^a-zA-Z0-9_:]", "_", metric.name)
-    return f"_{name}" if name[:1].isdigit() else name
+def _by_bucket(exemplars: Sequence[sdk.Exemplar], bounds: Sequence[float]) -> dict[int, Exemplar]:
+    found: dict[int, sdk.Exemplar] = {}
+    for exemplar in exemplars:
+        index = bisect_left(bounds, exemplar.value)
+        if index not in found or exemplar.time_unix_nano >= found[index].time_unix_nano:
+            found[index] = exemplar
+    return {index: _exemplar(exemplar) for index, exemplar in found.items()}
 
 
-def _unit(metric: Metric) -> str:
-    return _UNITS.get(metric.unit or "", "")
-
-
-def _labels(attributes: Mapping[str, Any] | None) -> dict[str, str]:
-    """Names that become equal have their values joined by `;`, as the specification says."""
-    labels: dict[str, str] = {}
-    for key, value in sorted((attributes or {}).items()):
-        name = re.sub(r"[^a-zA-Z0-9_]", "_", key)
-        name = f"_{name}" if name[:1].isdigit() else name
-        text = str(value).lower() if isinstance(value, bool) else str(value)
-        labels[name] = f"{labels[name]};{text}" if name in labels else text
-    return labels
+def _exemplar(exemplar: sdk.Exemplar) -> Exemplar:
+    ids: dict[str, str] = {}
+    if exemplar.trace_id and exemplar.span_id:
+        ids = {"trace_id": format(exemplar.trace_id, "032x"), "span_id": format(exemplar.span_id, "016x")}
+    moment = Timestamp(*divmod(exemplar.time_unix_nano, _NANOSECONDS))
+    return Exemplar(ids, float(exemplar.value), moment)

@@ -1,147 +1,163 @@
-"""Readers that merge the cells into what the SDK collected: one pushes, one is asked."""
+"""The two ways out: pushed to an exporter every interval, and pulled by whoever scrapes `/metrics`."""
 
 from __future__ import annotations
 
+import math
+import os
 import threading
 import time
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.sdk.metrics import Histogram
 from opentelemetry.sdk.metrics.export import (
-    AggregationTemporality,
-    Histogram,
-    Metric,
     MetricExporter,
     MetricExportResult,
     MetricReader,
     MetricsData,
     PeriodicExportingMetricReader,
-    ResourceMetrics,
-    ScopeMetrics,
 )
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from otel_ml import conventions, health
+from otel_ml import health, sdk_compat
 from otel_ml.metrics.histogram import CellHistogram
-from otel_ml.metrics.meter import MeterProvider
-from otel_ml.version import VERSION
+from otel_ml.metrics.points import CellPoints
+from otel_ml.worker import BatchWorker
 
-
-def with_cells(data: MetricsData, histograms: Sequence[CellHistogram], exemplars_since: int = 0) -> MetricsData:
-    """Return collected data with the cells beside it, under the first resource and the scope `otel_ml`.
-
-    Args:
-        data: What the SDK collected; it always holds the counter of lost items.
-        histograms: Cell histograms; those that recorded nothing are left out.
-        exemplars_since: Unix time in nanoseconds; older exemplars are left out.
-    """
-    added = [
-        Metric(h.name, h.description, h.unit, Histogram(points, AggregationTemporality.CUMULATIVE))
-        for h in histograms
-        if (points := h.points(exemplars_since))
-    ]
-    if not added or not data.resource_metrics:
-        return data
-    first, *others = data.resource_metrics
-    scopes = list(first.scope_metrics)
-    ours = next((i for i, scope in enumerate(scopes) if scope.scope.name == conventions.SCOPE), None)
-    if ours is None:
-        scope = InstrumentationScope(conventions.SCOPE, VERSION)
-        scopes.append(ScopeMetrics(scope, added, ""))
-    else:
-        scopes[ours] = ScopeMetrics(scopes[ours].scope, [*scopes[ours].metrics, *added], scopes[ours].schema_url)
-    return MetricsData([ResourceMetrics(first.resource, scopes, first.schema_url), *others])
-
-
-def _histograms_of(provider: Any) -> list[CellHistogram]:
-    return provider.histograms if isinstance(provider, MeterProvider) else []
+Histograms = Callable[[], Iterable[CellHistogram]]
 
 
 class ExportingReader(PeriodicExportingMetricReader):
-    """Collects every interval, merges, and exports; what does not arrive is counted.
+    """Collects and exports at an interval, on a thread of its own: whoever flushes waits no longer than asked.
 
-    Cells are cumulative whatever temporality the exporter prefers for other histograms. An exemplar is sent once.
+    The SDK's reader exports on the thread that flushes, forgets what an exporter answers, and its thread dies of an
+    exception. What it has to say about temporality and aggregation is used; its thread is not.
 
     Args:
-        exporter: Where measurements go.
-        provider: Meter provider that the reader is added to.
-        interval: Seconds between two collections.
+        exporter: Where metrics go. It also says whether they count from the start or from the collection before.
+        histograms: Returns the histograms whose cells are added to what the SDK collects.
+        interval: Seconds between two exports.
+        max_series: Attribute sets that a histogram of the SDK keeps apart.
     """
 
-    def __init__(self, exporter: MetricExporter, provider: Any, interval: float) -> None:
-        self._provider = provider
-        self._exemplars_since = 0
-        super().__init__(_Counting(exporter), export_interval_millis=interval * 1000)
+    def __init__(self, exporter: MetricExporter, histograms: Histograms, *, interval: float, max_series: int) -> None:
+        super().__init__(
+            exporter,
+            export_interval_millis=math.inf,  # no thread of the SDK's
+            export_timeout_millis=10_000,
+            cardinality_limits={Histogram: max_series},
+        )
+        self._target = exporter
+        self._points = CellPoints(histograms, temporality=sdk_compat.histogram_temporality(self))
+        self._interval = interval
+        self._delivered = True
+        self._stopped = threading.Event()
+        # Items are mere requests: however many wait, one export answers them all.
+        self._worker: BatchWorker[None] = BatchWorker(
+            "metrics", self._export, queue_size=1000, batch_size=1000, interval=interval
+        )
+        self._start_ticking()
+        if hasattr(os, "register_at_fork"):
+            weak_restart = weakref.WeakMethod(self._start_ticking)
+            os.register_at_fork(after_in_child=lambda: (restart := weak_restart()) and restart())
 
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Export a last time and stop; safe to call twice."""
-        if not self._shutdown:
-            super().shutdown(timeout_millis, **kwargs)
+    def _start_ticking(self) -> None:
+        if not self._stopped.is_set():
+            self._stopped = threading.Event()  # after a fork the inherited one may be locked for ever
+            threading.Thread(target=self._tick, args=(self._stopped,), name="otel_ml-interval", daemon=True).start()
+
+    def _tick(self, stopped: threading.Event) -> None:
+        while not stopped.wait(self._interval):
+            self.wake()
+
+    def wake(self) -> None:
+        """Export now, without waiting for it."""
+        if not self._stopped.is_set():
+            self._worker.put(None)
+            self._worker.wake()
+
+    def _export(self, requests: list[None]) -> None:
+        self._delivered = False
+        with suppress_instrumentation():
+            self.collect()
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
-        since, self._exemplars_since = self._exemplars_since, time.time_ns()
-        merged = with_cells(metrics_data, _histograms_of(self._provider), since)
-        super()._receive_metrics(merged, timeout_millis, **kwargs)
-
-
-class _Counting(MetricExporter):
-    """Counts the points of an export that failed; the SDK's reader does not look at the result."""
-
-    def __init__(self, exporter: MetricExporter) -> None:
-        super().__init__(exporter._preferred_temporality, exporter._preferred_aggregation)
-        self._exporter = exporter
-
-    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
-        try:
-            result = self._exporter.export(metrics_data, timeout_millis=timeout_millis, **kwargs)
-        except Exception as error:
-            health.internal_error("export of metrics", error)
-            result = MetricExportResult.FAILURE
-        if result is not MetricExportResult.SUCCESS:
-            health.count_dropped("metrics", "export_failed", _number_of_points(metrics_data))
+        data = self._points.add_to(metrics_data)
+        result = self._target.export(data, timeout_millis=timeout_millis)
+        self._delivered = result is MetricExportResult.SUCCESS
+        if not self._delivered:
+            health.count_dropped("metrics", "export_failed", _count_points(data))
             health.warn_once(
                 "export:metrics",
-                "measurements could not be delivered (%s); cumulative ones arrive with the next export that succeeds. "
+                "metrics could not be delivered (%s); what could not is counted in otel_ml.dropped. "
                 "`otel-ml doctor` says what answers.",
-                type(self._exporter).__name__,
+                type(self._target).__name__,
             )
-        return result
+
+    def flush(self, timeout: float) -> bool:
+        """Collect and export; False when that failed or took longer than `timeout` seconds."""
+        self.wake()
+        return self._worker.flush(timeout) and self._delivered
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        return self._exporter.force_flush(timeout_millis)
+        """Collect and export, for the provider."""
+        return self.flush(timeout_millis / 1000)
+
+    def close(self, timeout: float) -> bool:
+        """Flush and stop within `timeout` seconds; False when the last export failed. Safe to call twice."""
+        if self._stopped.is_set():
+            return True
+        deadline = time.monotonic() + timeout
+        self.wake()
+        self._stopped.set()
+        in_time = self._worker.close(timeout)
+        try:
+            self._target.shutdown(timeout_millis=max(0.0, deadline - time.monotonic()) * 1000)
+        except Exception as error:
+            health.internal_error("shutdown of the metric exporter", error)
+        return in_time and self._delivered
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        self._exporter.shutdown(timeout_millis=timeout_millis)
+        """Flush and stop, for the provider."""
+        self.close(timeout_millis / 1000)
 
 
-def _number_of_points(data: MetricsData) -> int:
-    scopes = [scope for resource in data.resource_metrics for scope in resource.scope_metrics]
-    return sum(len(metric.data.data_points) for scope in scopes for metric in scope.metrics)
-
-
-class PullReader(MetricReader):
-    """Collects when it is asked; `/metrics` is answered from it.
+class ScrapeReader(MetricReader):
+    """Collects when it is asked to, from several threads at once if need be.
 
     Args:
-        provider: Meter provider that the reader is added to.
+        histograms: Returns the histograms whose cells are added to what the SDK collects.
+        max_series: Attribute sets that a histogram of the SDK keeps apart.
     """
 
-    def __init__(self, provider: Any) -> None:
-        super().__init__()
-        self._provider = provider
-        self._lock = threading.Lock()
-        self._data: MetricsData | None = None
+    def __init__(self, histograms: Histograms, *, max_series: int) -> None:
+        super().__init__(cardinality_limits={Histogram: max_series})
+        self._points = CellPoints(histograms, repeat_exemplars=True)
+        self._received = threading.local()
+        self._stopped = False
 
-    def read(self) -> MetricsData:
-        """Return everything recorded so far, cells and their last exemplars included."""
-        with self._lock:
-            self._data = None
-            self.collect()
-            data = self._data or MetricsData([])
-        return with_cells(data, _histograms_of(self._provider))
+    def read(self) -> MetricsData | None:
+        """Return all metrics, cumulative; None after `shutdown`."""
+        if self._stopped:
+            return None
+        self._received.data = None
+        self.collect()
+        data: MetricsData | None = self._received.data
+        return data
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
-        self._data = metrics_data
+        self._received.data = self._points.add_to(metrics_data)
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Do nothing: there is neither a thread nor a connection."""
+        """Give nothing from now on."""
+        self._stopped = True
+
+
+def _count_points(data: MetricsData) -> int:
+    return sum(
+        len(metric.data.data_points)
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    )

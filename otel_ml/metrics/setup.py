@@ -1,170 +1,217 @@
-"""The meter provider, ours or the application's, and the readers that are added to it."""
+"""The meter provider: ours when nobody set one, else the application's with readers of ours."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterable
-from typing import Any
+import logging
+import os
+from typing import TYPE_CHECKING
 
-from opentelemetry import metrics
-from opentelemetry.metrics import CallbackOptions, NoOpMeterProvider, Observation
+from opentelemetry import metrics as api
+from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk import metrics as sdk
-from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader, MetricsData
+from opentelemetry.sdk.metrics import (
+    AlwaysOffExemplarFilter,
+    AlwaysOnExemplarFilter,
+    ExemplarFilter,
+    TraceBasedExemplarFilter,
+)
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader
 from opentelemetry.sdk.resources import Resource
 
-from otel_ml import conventions, health, instruments, sdk_compat
-from otel_ml.metrics import exposition
+from otel_ml import conventions, health, sdk_compat
+from otel_ml.metrics import active
+from otel_ml.metrics.histogram import CellHistogram
 from otel_ml.metrics.meter import MeterProvider
-from otel_ml.metrics.readers import ExportingReader, PullReader
+from otel_ml.metrics.readers import ExportingReader, ScrapeReader
 from otel_ml.options import Metrics
 from otel_ml.version import VERSION
 
-_own: MeterProvider | None = None
-_with_dropped: set[int] = set()
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from otel_ml.metrics.exposition import MetricsServer
+
+_logger = logging.getLogger(conventions.SCOPE)
+
+_EXEMPLAR_FILTERS: dict[str, type[ExemplarFilter]] = {
+    "trace_based": TraceBasedExemplarFilter,
+    "always_on": AlwaysOnExemplarFilter,
+    "always_off": AlwaysOffExemplarFilter,
+}
+_ALWAYS_COUNTED = {  # from zero, so that an alert on their rate sees the first loss too
+    ("traces", "queue_full"): 0,
+    ("traces", "export_failed"): 0,
+    ("logs", "queue_full"): 0,
+    ("logs", "export_failed"): 0,
+    ("metrics", "export_failed"): 0,
+}
 
 
 class MetricPipeline:
-    """The readers of one `configure`, and the server of `/metrics`.
+    """The active way of measurements from provider to exporter and `/metrics`.
 
     Args:
-        provider: What the readers were added to, or None when it takes none.
-        exporting: The reader that pushes, or None.
+        provider: Takes our readers; None: there is none that could.
+        options: Bounds of series, and where `/metrics` is served.
+        exporter: Where metrics go at each interval.
         note: What was done with a provider that the application had set; empty when it is ours.
     """
 
-    def __init__(self, provider: sdk.MeterProvider | None, exporting: ExportingReader | None, note: str) -> None:
-        self._provider = provider
-        self._exporting = exporting
-        self._pull: PullReader | None = None
-        self._pull_lock = threading.Lock()
-        self._server: exposition.MetricsServer | None = None
+    def __init__(
+        self, provider: sdk.MeterProvider | None, options: Metrics, exporter: MetricExporter | None, note: str = ""
+    ) -> None:
         self.note = note
-        exposition.serve_from(self.read if provider is not None else None)
+        self.registry: CollectorRegistry | None = None
+        self._provider = provider
+        self._options = options
+        self._server: MetricsServer | None = None
+        self._readers: list[MetricReader] = []
+        self._exporting: ExportingReader | None = None
+        if provider is not None and exporter is not None:
+            self._exporting = ExportingReader(
+                exporter, self._histograms, interval=options.interval, max_series=options.max_series
+            )
+            self._attach(self._exporting)
 
     @property
     def port(self) -> int | None:
-        """TCP port of `/metrics`, or None when it is not served."""
-        return None if self._server is None else self._server.port
+        """Port on which `/metrics` is served; None when it is not."""
+        return self._server.port if self._server is not None else None
 
-    def serve(self, host: str, port: int) -> None:
-        """Serve `/metrics`."""
-        self._server = exposition.start_server(host, port)
+    def expose(self) -> None:
+        """Have `registry` filled, from now on when the SDK's own instruments are concerned."""
+        if self._provider is None or self.registry is not None:
+            return
+        from prometheus_client import CollectorRegistry  # noqa: PLC0415  not every program needs it
 
-    def read(self) -> MetricsData:
-        """Return everything recorded so far; counters of the SDK count from the first call on."""
-        if self._provider is None:
-            return MetricsData([])
-        with self._pull_lock:
-            if self._pull is None:
-                self._pull = PullReader(self._provider)
-                self._provider.add_metric_reader(self._pull)
-        return self._pull.read()
+        from otel_ml.metrics.prometheus import PrometheusCollector  # noqa: PLC0415
+
+        reader = ScrapeReader(self._histograms, max_series=self._options.max_series)
+        self._attach(reader)
+        self.registry = CollectorRegistry(support_collectors_without_names=True)
+        self.registry.register(PrometheusCollector(reader.read))
+
+    def serve(self) -> None:
+        """Serve `registry` over HTTP; when that does not work, say so once and go on without."""
+        self.expose()
+        if self.registry is None:
+            return
+        from otel_ml.metrics.exposition import MetricsServer  # noqa: PLC0415
+
+        host, port = self._options.host, self._options.port or 0
+        try:
+            self._server = MetricsServer(host, port, self.registry)
+        except (OSError, ValueError) as error:  # ValueError: no host name can be made of it
+            health.warn_once(
+                f"metrics:server:{host}:{port}",
+                "/metrics cannot be served on %s:%d (%s); the program goes on without it. "
+                "Metrics(port=0) takes a free port.",
+                host,
+                port,
+                getattr(error, "strerror", None) or error,
+            )
+            return
+        if not port:
+            _logger.info("/metrics is served on http://%s:%d/metrics", host, self._server.port)
 
     def wake(self) -> None:
-        """Do nothing: the reader's thread collects when it is flushed or closed."""
+        """Export now, without waiting for it."""
+        if self._exporting is not None:
+            self._exporting.wake()
 
     def flush(self, timeout: float) -> bool:
-        """Collect and export now; False when that took longer than `timeout` seconds."""
-        reader = self._exporting
-        return reader is None or _within(timeout, lambda: reader.force_flush(timeout * 1000))
+        """Collect and export; False when that failed or took longer than `timeout` seconds."""
+        return self._exporting is None or self._exporting.flush(timeout)
 
     def close(self, timeout: float) -> bool:
-        """Export a last time, take the readers off the provider, and free the port; False after `timeout` seconds."""
-        deadline = time.monotonic() + timeout
+        """Flush, and take everything of ours off the provider, which stays. Safe to call twice."""
         if self._server is not None:
             self._server.close()
-        exposition.serve_from(None)
-        done = True
-        readers: list[MetricReader] = [reader for reader in (self._exporting, self._pull) if reader is not None]
+        if self.registry is not None:
+            self.registry = None
+        active.leave(self)
+        delivered = self._exporting is None or self._exporting.close(timeout)
+        readers, self._readers = self._readers, []
         for reader in readers:
-            seconds = max(0.1, deadline - time.monotonic())
-            done = _within(seconds, lambda r=reader: _remove(self._provider, r)) and done  # type: ignore[misc]
-        return done
+            self._detach(reader)
+        return delivered
+
+    def _histograms(self) -> list[CellHistogram]:
+        return self._provider.histograms() if isinstance(self._provider, MeterProvider) else []
+
+    def _attach(self, reader: MetricReader) -> None:
+        if self._provider is not None:
+            self._provider.add_metric_reader(reader)
+            self._readers.append(reader)
+
+    def _detach(self, reader: MetricReader) -> None:
+        try:
+            if self._provider is not None:
+                self._provider.remove_metric_reader(reader)
+        except Exception as error:  # the application's provider may be a subclass with rules of its own
+            health.internal_error("detaching a metric reader", error)
 
 
 def start(options: Metrics, *, resource: Resource, exporter: MetricExporter | None, prometheus: bool) -> MetricPipeline:
-    """Connect the global meter provider to an exporter and to `/metrics`, and set it if there is none.
+    """Connect the global meter provider to an exporter and `/metrics`, and set it if there is none.
 
     Args:
-        options: Interval, bounds and address.
+        options: Bounds of series, interval, and where `/metrics` is served.
         resource: What the measurements are about; used when the provider is ours.
-        exporter: Where measurements go every interval, or None.
+        exporter: Where metrics go; None: nowhere.
         prometheus: Whether `/metrics` is served.
     """
-    provider, note = _provider(options, resource)
-    exporting = None
-    if provider is not None:
-        instruments.bind()
-        _observe_dropped(provider)
-        if exporter is not None:
-            exporting = ExportingReader(exporter, provider, options.interval)
-            provider.add_metric_reader(exporting)
-    pipeline = MetricPipeline(provider, exporting, note)
+    provider = api.get_meter_provider()
+    if sdk_compat.no_meter_provider_yet(provider):
+        api.set_meter_provider(MeterProvider(resource, _exemplar_filter(), max_series=options.max_series))
+        provider = api.get_meter_provider()
+    elif isinstance(provider, MeterProvider):
+        sdk_compat.update_resource(provider, resource)
+        provider.restart(options.max_series)
+    if not isinstance(provider, sdk.MeterProvider):
+        return _without(provider, options, exporter)
+    note = "" if isinstance(provider, MeterProvider) else "metrics: your MeterProvider stays; our readers were added"
+    pipeline = MetricPipeline(provider, options, exporter, note)
+    _count_what_is_dropped(provider)
     if prometheus:
-        pipeline.read()  # from now on, not from the first scrape, the counters of the SDK count
-        pipeline.serve(options.host, options.port or 0)
+        pipeline.serve()
+    active.use(pipeline)
     return pipeline
 
 
-def _provider(options: Metrics, resource: Resource) -> tuple[sdk.MeterProvider | None, str]:
-    global _own  # noqa: PLW0603  a provider can be set once a process, so there is one
-    current: Any = metrics.get_meter_provider()
-    if current is _own and _own is not None:
-        sdk_compat.update_resource(_own, resource)
-        _own.reset()
-        return _own, ""
-    if isinstance(current, sdk.MeterProvider):
-        return current, "metrics: your MeterProvider stays; our readers were added"
-    if isinstance(current, NoOpMeterProvider) or not _is_proxy(current):
-        kind = f"{type(current).__module__}.{type(current).__qualname__}"
-        return None, f"metrics: your {kind} stays; it takes no readers of ours"
-    _own = MeterProvider(max_series=options.max_series, resource=resource, shutdown_on_exit=False)
-    metrics.set_meter_provider(_own)
-    return _own, ""
+def _without(provider: api.MeterProvider, options: Metrics, exporter: MetricExporter | None) -> MetricPipeline:
+    if exporter is not None:
+        exporter.shutdown()
+    kind = f"{type(provider).__module__}.{type(provider).__qualname__}"
+    return MetricPipeline(None, options, None, f"metrics: your {kind} stays; it takes no reader of ours")
 
 
-def _is_proxy(provider: object) -> bool:
-    return type(provider).__module__.startswith("opentelemetry.metrics")
+def _exemplar_filter() -> ExemplarFilter:
+    name = os.environ.get("OTEL_METRICS_EXEMPLAR_FILTER", "").strip().lower() or "trace_based"
+    if name not in _EXEMPLAR_FILTERS:
+        health.warn_once(
+            "metrics:exemplar_filter",
+            "OTEL_METRICS_EXEMPLAR_FILTER: expected one of %s, received %r; trace_based is used.",
+            ", ".join(_EXEMPLAR_FILTERS),
+            name,
+        )
+        name = "trace_based"
+    return _EXEMPLAR_FILTERS[name]()
 
 
-def _observe_dropped(provider: sdk.MeterProvider) -> None:
-    if id(provider) in _with_dropped:
-        return
-    _with_dropped.add(id(provider))
+def _count_what_is_dropped(provider: sdk.MeterProvider) -> None:
+    """Make the counter of losses; made again, the SDK gives the one that is there.
+
+    It always has something to say, which readers rely on: the SDK does not call one when there is nothing to collect.
+    """
     meter = provider.get_meter(conventions.SCOPE, VERSION)
     meter.create_observable_counter(
-        conventions.DROPPED, [_dropped], unit="{item}", description="Telemetry that was lost, by signal and reason."
+        conventions.DROPPED, callbacks=[_dropped], unit="{item}", description="Telemetry that was lost."
     )
 
 
-def _dropped(options: CallbackOptions) -> Iterable[Observation]:
-    """Observe at least one zero: a collection without any data would not reach the readers, and with it the cells."""
-    counts = {("traces", "queue_full"): 0, **health.dropped()}
-    for (signal, reason), number in counts.items():
-        yield Observation(number, {conventions.SIGNAL: signal, conventions.REASON: reason})
-
-
-def _remove(provider: sdk.MeterProvider | None, reader: MetricReader) -> None:
-    if provider is not None:
-        reader.shutdown()  # before: its thread collects a last time
-        provider.remove_metric_reader(reader)
-
-
-def _within(timeout: float, action: Callable[[], object]) -> bool:
-    """Run an action that may wait for a dead endpoint on a thread; False when it took longer."""
-    thread = threading.Thread(target=_survived, args=(action,), name="otel_ml-metrics", daemon=True)
-    try:
-        thread.start()
-    except RuntimeError:  # the interpreter is going down, and refuses threads
-        _survived(action)
-        return True
-    thread.join(timeout)
-    return not thread.is_alive()
-
-
-def _survived(action: Callable[[], object]) -> None:
-    try:
-        action()
-    except Exception as error:
-        health.internal_error("export of metrics", error)
+def _dropped(options: CallbackOptions) -> list[Observation]:
+    return [
+        Observation(number, {conventions.SIGNAL: signal, conventions.REASON: reason})
+        for (signal, reason), number in {**_ALWAYS_COUNTED, **health.dropped()}.items()
+    ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from typer.testing import CliRunner
 
 from otel_ml import conventions, identity
 from otel_ml.export.files import FileLogExporter, FileMetricExporter, FileSpanExporter
+from support import is_ambient
 
 START = 1_795_365_588_000_000_000  # 2026-11-22 16:39:48 UTC
 LEVELS = {"INFO": SeverityNumber.INFO, "WARNING": SeverityNumber.WARN, "ERROR": SeverityNumber.ERROR}
@@ -126,3 +129,19 @@ def cli(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="session")
+def command():
+    """Return a function that runs the real command line in a process of its own, 100 columns wide, without colours."""
+    hidden = ("COLUMNS", "LINES", "FORCE_COLOR")
+    inherited = {name: value for name, value in os.environ.items() if not is_ambient(name) and name not in hidden}
+
+    def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-P", "-W", "error", "-m", "otel_ml.cli.app", *map(str, arguments)],
+            env={**inherited, "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8", **environment},
+            capture_output=True, encoding="utf-8", timeout=120, check=False,
+        )  # fmt: skip
+
+    return run

@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from otel_ml.cli import launch
-from support import is_ambient, run_python
+from support import run_python
 
 COMMANDS = ("demo", "show", "run", "push", "doctor")
-
-
-def otel_ml(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the real command line in a process of its own."""
-    environ = {name: value for name, value in os.environ.items() if not is_ambient(name)}
-    return subprocess.run(
-        [sys.executable, "-P", "-W", "error", "-m", "otel_ml.cli.app", *arguments],
-        env={**environ, "NO_COLOR": "1", **environment},
-        cwd=cwd, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
 
 
 def test_help_names_every_command(cli) -> None:
@@ -83,9 +70,9 @@ def test_help_loads_neither_the_sdk_nor_what_commands_need() -> None:
     assert "LOADED [] False" in result.stdout, result.stdout + result.stderr
 
 
-def test_an_error_of_ours_is_a_message_and_exit_code_2(tmp_path: Path) -> None:
+def test_an_error_of_ours_is_a_message_and_exit_code_2(tmp_path: Path, command) -> None:
     """What the user can mend is said in one line, on stderr, without a traceback."""
-    result = otel_ml("show", "--dir", str(tmp_path / "empty"))
+    result = command("show", "--dir", tmp_path / "empty")
     assert result.returncode == 2
     assert result.stdout == ""
     assert result.stderr.startswith("otel-ml: There is no recorded run in ")

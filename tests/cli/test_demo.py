@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from support import is_ambient, run_python
+from support import run_python
 
 pytest.importorskip("sklearn")
 
 
-def run_demo(directory: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the real command."""
-    environ = {name: value for name, value in os.environ.items() if not is_ambient(name)}
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "otel_ml.cli.app", "demo", "--dir", str(directory)],
-        env={**environ, "NO_COLOR": "1", **environment}, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+def demo(tmp_path_factory: pytest.TempPathFactory, command) -> tuple[subprocess.CompletedProcess[str], Path]:
     """One demo, and its state directory."""
     state = tmp_path_factory.mktemp("demo")
-    return run_demo(state), state
+    return command("demo", "--dir", state), state
 
 
 def test_the_demo_shows_a_trace_with_times(demo) -> None:
@@ -72,16 +61,13 @@ def test_the_demo_shows_latencies_of_both_models(demo) -> None:
     assert re.search(r"slow: [\d.]+ ms in trace [0-9a-f]{32} span [0-9a-f]{16}", result.stdout)
 
 
-def test_the_demo_names_the_next_commands_and_they_work(demo) -> None:
+def test_the_demo_names_the_next_commands_and_they_work(demo, command) -> None:
     """What is printed can be copied: the run's id finds the run again."""
     result, state = demo
     [run_id] = set(re.findall(r"otel-ml (?:push|show) (\S+)", result.stdout))
     assert json.loads(next(state.glob(f"*-{run_id}/run.json")).read_text())["id"] == run_id
     assert "otel-ml run -- python your_script.py" in result.stdout
-    shown = subprocess.run(
-        [sys.executable, "-P", "-m", "otel_ml.cli.app", "show", run_id, "--dir", str(state)],
-        env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    shown = command("show", run_id, "--dir", state)
     assert shown.returncode == 0
     assert "run demo  ok" in shown.stdout
 
@@ -98,8 +84,8 @@ def test_without_scikit_learn_the_demo_says_how_to_get_it() -> None:
     """The core installs without scikit-learn; then the message has the line to type, and nothing is recorded."""
     result = run_python(
         """
-        import sys
         import importlib.util
+        import sys
         real = importlib.util.find_spec
         importlib.util.find_spec = lambda name, package=None: None if name == "sklearn" else real(name, package)
         from otel_ml.cli import app
@@ -111,9 +97,9 @@ def test_without_scikit_learn_the_demo_says_how_to_get_it() -> None:
     assert "pip install 'otel-ml[demo]'" in result.stderr
 
 
-def test_a_disabled_sdk_is_said(tmp_path: Path) -> None:
+def test_a_disabled_sdk_is_said(tmp_path: Path, command) -> None:
     """With OTEL_SDK_DISABLED there is nothing to show, and the message says why."""
-    result = run_demo(tmp_path, OTEL_SDK_DISABLED="true")
+    result = command("demo", "--dir", tmp_path, OTEL_SDK_DISABLED="true")
     assert result.returncode == 2
     assert "OTEL_SDK_DISABLED" in result.stderr
 
@@ -122,9 +108,11 @@ def test_a_disabled_sdk_is_said(tmp_path: Path) -> None:
     ("variable", "value", "where"),
     [("OTEL_TRACES_EXPORTER", "none", "nowhere"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9", "otlp")],
 )
-def test_a_demo_whose_traces_go_elsewhere_says_where(tmp_path: Path, variable: str, value: str, where: str) -> None:
+def test_a_demo_whose_traces_go_elsewhere_says_where(
+    tmp_path: Path, command, variable: str, value: str, where: str
+) -> None:
     """Without local files there is nothing to show; that is said before anything is trained."""
-    result = run_demo(tmp_path, **{variable: value})
+    result = command("demo", "--dir", tmp_path, **{variable: value})
     assert result.returncode == 2
     assert f"traces go to: {where}. Unset OTEL_EXPORTER_OTLP_ENDPOINT" in result.stderr
     assert result.stdout == ""

@@ -517,15 +517,12 @@ def test_the_base_url_is_what_comes_before_the_signal(url: str, base: str) -> No
     assert "u:p" not in without_secrets(base)
 
 
-def test_the_real_command_pushes_and_exits(run, state: Path, receiver: OtlpReceiver) -> None:
+def test_the_real_command_pushes_and_exits(run, state: Path, receiver: OtlpReceiver, command) -> None:
     """The installed command, in a process of its own: exit codes and messages as documented."""
-    environ = {key: value for key, value in os.environ.items() if not is_ambient(key)}
-    command = [sys.executable, "-P", "-m", "otel_ml.cli.app", "push", run.id, "--dir", str(state), "--endpoint"]
-    options = {"env": environ, "capture_output": True, "text": True, "timeout": 60}
-    good = subprocess.run([*command, receiver.http_url], check=False, **options)
+    good = command("push", run.id, "--dir", state, "--endpoint", receiver.http_url)
     assert (good.returncode, good.stderr) == (0, "")
     assert len(names(receiver)) == 3
-    wrong = subprocess.run([*command, "http://localhost:4317"], check=False, **options)
+    wrong = command("push", run.id, "--dir", state, "--endpoint", "http://localhost:4317")
     assert wrong.returncode == 2
     assert wrong.stderr.startswith("otel-ml: --endpoint: expected an OTLP/HTTP URL")
 

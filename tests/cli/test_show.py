@@ -18,7 +18,6 @@ from otel_ml.cli import gather, render, tree
 from otel_ml.cli.histogram import Histogram, Histograms
 from otel_ml.cli.otlp_files import Exemplar, HistogramPoint, Span
 from otel_ml.cli.recordings import find
-from support import is_ambient
 
 INFERENCE = {"otel_ml__model__name": "iris", "otel_ml__model__version": "1.2"}
 
@@ -368,32 +367,23 @@ def test_next_commands_name_this_run(record, state: Path, cli) -> None:
     assert f"ls {run.folder}" in out
 
 
-def show_in_a_pipe(state: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the real command with its output in a pipe."""
-    environ = {key: value for key, value in os.environ.items() if not is_ambient(key)}
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "otel_ml.cli.app", "show", "--dir", str(state)],
-        env={**environ, **environment}, capture_output=True, encoding="utf-8", timeout=60, check=False,
-    )  # fmt: skip
-
-
-def test_in_a_pipe_it_is_plain_and_100_columns_wide(record, state: Path) -> None:
+def test_in_a_pipe_it_is_plain_and_100_columns_wide(record, state: Path, command) -> None:
     """Output that is no terminal has no colours, and no line that is cut at 80 columns."""
     run = record(status="ok", name="train")
     run.span("load", 0, 1)
     run.log(0.5, "word " * 30)
-    result = show_in_a_pipe(state)
+    result = command("show", "--dir", state)
     assert result.returncode == 0, result.stderr
-    assert "\x1b" not in result.stdout
+    assert "\x1b" not in result.stdout, "colours in a pipe"
     folded = [line for line in result.stdout.splitlines() if "word" in line]
     assert 90 < max(len(line.rstrip()) for line in folded) <= 100
 
 
-def test_a_terminal_without_unicode_gets_ascii(record, state: Path) -> None:
+def test_a_terminal_without_unicode_gets_ascii(record, state: Path, command) -> None:
     """Bars and guides are ASCII where nothing else can be shown, and a foreign letter is no crash."""
     run = record(status="ok", name="train")
     run.log(0.5, "Grüße", span=run.span("load", 0, 1))
-    result = show_in_a_pipe(state, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    result = command("show", "--dir", state, PYTHONIOENCODING="ascii")
     assert result.returncode == 0, result.stderr
     assert result.stdout.isascii()
     assert "################" in result.stdout

@@ -92,6 +92,13 @@ def test_levels_become_severities(level: int, name: str, number: SeverityNumber,
     assert (record.severity_number, record.severity_text) == (number, text)
 
 
+def test_older_event_name_is_understood() -> None:
+    """`event.name`, which the conventions deprecate, names the event too and is no attribute."""
+    record = to_log_record(entry(extra={"event.name": "cart.failed"}), Resource({})).log_record
+    assert record.event_name == "cart.failed"
+    assert "event.name" not in (record.attributes or {})
+
+
 def test_record_outside_a_span_has_no_ids() -> None:
     """A record made outside a span has none of the exporting thread's span."""
     with TracerProvider(shutdown_on_exit=False).get_tracer("t").start_as_current_span("exporting"):
@@ -117,6 +124,19 @@ def test_dead_endpoint_holds_up_neither_caller_nor_file(clean_logging: None, tmp
     assert sum(map(len, endpoint.batches)) + health.dropped()["logs", "queue_full"] == 640
     assert endpoint.shut_down
     assert endpoint.instrumented is False
+
+
+def test_record_that_cannot_be_made_costs_only_itself() -> None:
+    """An entry that gives no log record is counted, and the others of its batch are exported."""
+    endpoint = Endpoint()
+    endpoint.answers.set()
+    sink = OtlpSink(endpoint, Resource({}), queue_size=10)
+    sink.put(entry(code=()))
+    sink.put(entry(message="good"))
+    sink.wake()
+    assert sink.close(30.0)
+    assert [record.log_record.body for batch in endpoint.batches for record in batch] == ["good"]
+    assert health.dropped()["logs", "encode_failed"] == 1
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pandas as pd
 import pytest
 import structlog
 from logs.running import Running
@@ -97,3 +98,12 @@ def test_mapping_as_message_is_merged(run_pipeline: Run) -> None:
     assert (first["message"], first["rows"]) == ("hello", 3)
     assert first["password"] != "x1"
     assert (second["message"], second["rows"]) == ("", 4)
+
+
+def test_table_as_event_is_described(run_pipeline: Run) -> None:
+    """A table given as the event is described like any other message."""
+    running = run_pipeline()
+    logging.getLogger("app").info({"event": pd.DataFrame({"a": [4242]})})
+    (message,) = running.messages()
+    assert message.startswith("pandas.DataFrame(")
+    assert "4242" not in message
