@@ -9,7 +9,6 @@ from otel_ml import health, redaction, summaries
 from otel_ml.plain_copy import copy_of
 
 _SEQUENCES = (list, tuple, set, frozenset, deque)
-_PLAIN = frozenset({dict, list, tuple, str, int, float, bool, type(None)})
 _SIZED = (str, bytes, bytearray, dict, range, *_SEQUENCES)
 
 
@@ -47,7 +46,8 @@ def rows_and_columns(value: object) -> tuple[int | None, int | None]:
     """
     kind = type(value)
     try:
-        known = None if kind in _PLAIN else summaries.recognised(kind)  # a sparse matrix may be a dict
+        is_plain = kind is dict or kind is list or kind is tuple
+        known = None if is_plain else summaries.recognised(kind)  # first: a sparse matrix may be a dict
         if known is not None:
             lengths = summaries.shape(value) if known[1] != "scalar" else ()
             return (lengths[0] if lengths else None), (lengths[1] if len(lengths) == 2 else None)

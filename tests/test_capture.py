@@ -69,8 +69,9 @@ class OfHostileClass(metaclass=Meta):
 
 # Behind functions: pytest shows its parameters with repr().
 HOSTILE: list[Callable[[], object]] = [
-    lambda: Hostile(), lambda: OfHostileClass(), lambda: HostileDict(a=1), lambda: HostileList([1]), lambda: HostileText("x"),  # noqa: PLW0108
-    lambda: HostileInteger(5), lambda: {Hostile: 1}, lambda: {"a": Hostile(), "b": 2}, lambda: Hostile,
+    lambda: Hostile(), lambda: OfHostileClass(),  # noqa: PLW0108
+    lambda: HostileDict(a=1), lambda: HostileList([1]), lambda: HostileText("x"), lambda: HostileInteger(5),
+    lambda: {Hostile: 1}, lambda: {"a": Hostile(), "b": 2}, lambda: Hostile,
     lambda: OfHostileClass, type("X", (), {"__module__": 3}), threading.Lock, lambda: fail, lambda: json,
 ]  # fmt: skip
 

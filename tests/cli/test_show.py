@@ -19,6 +19,7 @@ from otel_ml.cli.histogram import Histogram, Histograms
 from otel_ml.cli.otlp_files import Exemplar, HistogramPoint, Span
 from otel_ml.cli.recordings import find
 
+START = 1_795_365_588_000_000_000
 INFERENCE = {"otel_ml__model__name": "iris", "otel_ml__model__version": "1.2"}
 
 
@@ -138,6 +139,21 @@ def test_own_time_counts_children_of_other_processes(record, state: Path) -> Non
     found = gather.gather(find(None, state), lines_kept=0)
     assert found.processes == 2
     assert found.names["outer"].own == pytest.approx(2.0)
+
+
+def test_own_time_is_right_for_spans_that_are_not_kept(record, state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statistics do not depend on how many spans fit into memory."""
+    monkeypatch.setattr(gather, "SPANS_KEPT", 2)
+    run = record(name="serve", status="ok")
+    tracer = run._tracers.get_tracer("tests")
+    for number in range(10):  # children end, and are written, before their parents
+        parent = tracer.start_span("predict", start_time=START + number * 10**9)
+        run.span("look up", number, number + 0.25, parent=parent)
+        parent.end(START + number * 10**9 + 10**9)
+    found = gather.gather(find(None, state), lines_kept=0)
+    assert found.spans.left_out == 18
+    assert found.names["predict"].own == pytest.approx(7.5)
+    assert found.names["look up"].own == pytest.approx(2.5)
 
 
 def test_latency_is_shown_as_histogram_with_percentiles_and_exemplars(record, state: Path, cli) -> None:
