@@ -159,21 +159,8 @@ def package_versions(modules: frozenset[str]) -> dict[str, str]:
 
 def masked_arguments(arguments: Sequence[str]) -> list[str]:
     """Return a command line with secrets masked, also `--password x` and `db.password=x`; 256 items of 1 KiB."""
-    redactor = redaction.current()
-    masked: list[str] = []
-    secret = ""
-    for argument in arguments[:_MOST_ITEMS]:
-        option, equals, value = argument.partition("=")
-        key = option.lstrip("-+").replace(".", "_")
-        if secret and not argument.startswith("-"):
-            shown = str(redactor.value(argument, secret))
-        elif equals and redactor.is_sensitive(key):
-            shown = f"{redactor.text(option)}={redactor.value(value, key)}"
-        else:
-            shown = redactor.text(argument)
-        secret = key if argument.startswith("-") and not equals and redactor.is_sensitive(key) else ""
-        masked.append(shown[:_LONGEST_ITEM])
-    return masked
+    masked = redaction.current().value(list(arguments[:_MOST_ITEMS]))
+    return [str(argument)[:_LONGEST_ITEM] for argument in (masked if isinstance(masked, list) else [masked])]
 
 
 def masked_variables(variables: Mapping[str, str]) -> dict[str, str]:
