@@ -141,6 +141,7 @@ def test_a_description_that_takes_too_long_is_not_waited_for(
     go_on.set()
     thread.join()
     assert captured_telemetry.log("run nightly started").attributes[conventions.RUN_SEED] == 1
+    assert [log.level for log in captured_telemetry.logs] == ["INFO"], "the SDK complains of a write to an ended span"
 
 
 def test_a_description_that_fails_is_survived(

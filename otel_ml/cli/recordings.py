@@ -74,8 +74,8 @@ def find(reference: str | None, directory: Path | None) -> Selection:
     """Return the run that is meant.
 
     Args:
-        reference: Folder (name or path), run id, run name, or a prefix or suffix that only one of them has; None for
-            the newest run.
+        reference: Folder (name or path), run id, run name (the newest of that name), or a beginning or end of an id
+            that only one of them has; None for the newest run.
         directory: State directory; None looks where runs are written by default.
 
     Raises:
@@ -124,10 +124,12 @@ def describe(folder: Path) -> Recording:
 
 
 def _match(reference: str, found: list[Recording]) -> Selection:
-    """Take whole ids before names, and names before parts of ids."""
+    """Take whole ids before names, and names before parts of ids; of one name the newest, as of a nightly job."""
+    named = _selections(found, _names, lambda text: text == reference)
+    of_newest = [match for match in named if match.recording is named[0].recording]
     for matches in (
         _selections(found, _ids, lambda text: text == reference),
-        _selections(found, _names, lambda text: text == reference),
+        of_newest[-1:],
         _selections(found, _ids, lambda text: _begins_or_ends(text, reference)),
     ):
         if len(matches) == 1:

@@ -49,11 +49,18 @@ def test_a_whole_name_goes_before_the_beginning_of_an_id(record, state: Path) ->
     assert find("0193", state).recording.folder == named.folder
 
 
+def test_of_several_runs_with_one_name_the_newest_is_meant(record, state: Path) -> None:
+    """A nightly job has the same name every night."""
+    record(OLD, name="train", status="ok")
+    newest = record(NEW, name="train", status="error")
+    assert find("train", state).recording.folder == newest.folder
+
+
 def test_an_ambiguous_reference_lists_the_candidates(record, state: Path) -> None:
-    """Two runs of one name are told apart by the user, who sees their folders."""
-    first, second = record(OLD, name="train", status="ok"), record(NEW, name="train", status="error")
-    with pytest.raises(RunNotFoundError, match=r"'train' may mean any of 2 runs") as caught:
-        find("train", state)
+    """A part that two ids have in common is told apart by the user, who sees their folders."""
+    first, second = record(OLD, name="a", status="ok"), record(f"{OLD[:-1]}f", name="b", status="error")
+    with pytest.raises(RunNotFoundError, match=r"may mean any of 2 runs") as caught:
+        find(OLD[:13], state)
     assert first.folder.name in str(caught.value)
     assert second.folder.name in str(caught.value)
 
@@ -101,13 +108,12 @@ def test_a_later_run_of_a_process_is_found_inside_its_folder(record, state: Path
     assert find("first", state).run_id is None
 
 
-def test_inner_runs_of_one_name_are_listed_by_id(record, state: Path) -> None:
-    """When the name of inner runs is ambiguous, their ids are what tells them apart."""
+def test_of_inner_runs_of_one_name_the_last_is_meant(record, state: Path) -> None:
+    """As of folders; the others are found by their ids."""
     ids = [identity.uuid7(), identity.uuid7()]
     record(OLD, name="first", status="ok", runs={OLD: "first", ids[0]: "again", ids[1]: "again"})
-    with pytest.raises(RunNotFoundError) as caught:
-        find("again", state)
-    assert all(run_id in str(caught.value) for run_id in ids)
+    assert find("again", state).run_id == ids[1]
+    assert find(ids[0], state).run_id == ids[0]
 
 
 @pytest.mark.parametrize(

@@ -308,10 +308,11 @@ def test_text_from_programs_cannot_reach_the_terminal_as_commands(record, state:
     """Escape sequences in names, messages and attributes are shown, not obeyed; markup is text."""
     evil = "x\x1b]0;owned\x07\x9b31m[bold]y[/bold]\u202e"
     run = record(name=evil, status=evil, command=[evil])
-    record(name=evil, status="ok")
+    record("evil-1", name=evil, status=evil)
+    record("evil-2", name=evil, status="ok")
     span = run.span(evil, 0, 1, error=ValueError(evil), key=evil)
     run.log(0.5, evil, span=span)
-    out = cli("show", run.id, "--dir", state).stdout + str(cli("show", evil, "--dir", state).exception)
+    out = cli("show", run.id, "--dir", state).stdout + str(cli("show", "evil-", "--dir", state).exception)
     assert "may mean any of 2 runs" in out
     assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(out)
     assert "[bold]" in out
