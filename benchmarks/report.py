@@ -139,7 +139,7 @@ def _goal(row: Record) -> list[str]:
     if row["status"] == NOT_THERE_YET:
         return [row["goal"], ""]
     verdict = {True: "yes", False: "no", None: "not judged"}[row["holds"]]
-    over = f" ({row['judged']:.3g})" if "over" in row["goal"] and "judged" in row else ""
+    over = f" ({_number(row, 'judged')})" if "over" in row["goal"] and "judged" in row else ""
     return [row["goal"], verdict + over]
 
 

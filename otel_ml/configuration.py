@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 import threading
@@ -212,14 +211,8 @@ def _propagate_everywhere() -> list[Callable[[], None]]:
         threading_instrumentor.instrument()
         undo.append(threading_instrumentor.uninstrument)
     if not trace.get_current_span().get_span_context().is_valid:
-        token = context_api.attach(propagation.extract_environment(propagation.inherited_environment()))
-        undo.append(lambda: _detach(token))
+        context_api.attach(propagation.extract_environment(propagation.inherited_environment()))
     return undo
-
-
-def _detach(token: Any) -> None:
-    with contextlib.suppress(ValueError):  # shut down in another context than configured: nothing to undo there
-        context_api.detach(token)
 
 
 def log_uncaught_exceptions() -> None:

@@ -130,6 +130,15 @@ CONFIG_CHANGED: Final = "otel_ml.run.config.change"
 CONFIG_CHANGES: Final = "otel_ml.run.config.changes"
 """Old and new value by dotted name, masked. On that log record, and as JSON on that span event."""
 
+RUN_PLATFORM: Final = "otel_ml.run.platform"
+"""Operating system and machine, as Python names them. On the run's log record."""
+
+RUNTIME_NAME: Final = "process.runtime.name"
+"""Python implementation, for example `cpython`. On the run's log record."""
+
+RUNTIME_VERSION: Final = "process.runtime.version"
+"""Version of Python. On the run's log record."""
+
 RUN_EXIT_CODE: Final = "otel_ml.run.exit_code"
 """Exit code of a command started by `otel-ml run`. On the run's span."""
 

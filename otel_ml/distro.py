@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -9,13 +10,15 @@ from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr
 from opentelemetry.sdk._configuration import _BaseConfigurator
 
 _OURS = ("logging", "threading")
+_LOADER = "opentelemetry.instrumentation.auto_instrumentation._load"
 
 
 class Distro(BaseDistro):  # type: ignore[misc]
     """Loads every instrumentation except the two that `configure` takes care of."""
 
     def _configure(self, **kwargs: Any) -> None:
-        """Leave the environment as it is: `configure` has its own defaults."""
+        """Silence a warning that says no more than that we were asked for, on the stderr of a program that is not ours."""
+        logging.getLogger(_LOADER).setLevel(logging.ERROR)
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
         """Load one instrumentation; a second log handler would write each record twice."""

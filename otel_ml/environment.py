@@ -14,19 +14,12 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from otel_ml import conventions, health, propagation, redaction
 
-RUN_PLATFORM = "otel_ml.run.platform"
-"""Operating system and machine that the run is on, as Python names it. On the run's log record."""
-
-RUNTIME_NAME = "process.runtime.name"
-"""Python implementation, for example `cpython`. On the run's log record."""
-
-RUNTIME_VERSION = "process.runtime.version"
-"""Version of Python. On the run's log record."""
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 GIT_TIMEOUT = 2.0
 """Seconds after which git is stopped, and the run described without it."""
@@ -82,9 +75,9 @@ def described(copy: Mapping[str, Any]) -> dict[str, Any]:
         conventions.RUN_COMMAND: shlex.join(masked_arguments(copy["arguments"]))[:_LONGEST_COMMAND],
         conventions.RUN_ENVIRONMENT: masked_variables(copy["variables"]),
         conventions.RUN_PACKAGES: package_versions(copy["modules"]),
-        RUNTIME_VERSION: platform.python_version(),
-        RUNTIME_NAME: sys.implementation.name,
-        RUN_PLATFORM: platform.platform(),
+        conventions.RUNTIME_VERSION: platform.python_version(),
+        conventions.RUNTIME_NAME: sys.implementation.name,
+        conventions.RUN_PLATFORM: platform.platform(),
         **git_state(copy["directory"]),
     }
     hash_seed = copy["variables"].get("PYTHONHASHSEED", "")
@@ -146,6 +139,8 @@ def package_versions(modules: frozenset[str]) -> dict[str, str]:
 
     Reads the distributions' file lists in a fifth of the time of `importlib.metadata.packages_distributions`.
     """
+    from importlib import metadata  # noqa: PLC0415  30 ms, and only a run needs it
+
     versions: dict[str, str] = {}
     for distribution in metadata.distributions():
         try:
@@ -196,7 +191,7 @@ def _seed(config: Any) -> int | str | None:
     return seed if isinstance(seed, (int, str)) and not isinstance(seed, bool) else None
 
 
-def _top_level_modules(distribution: metadata.Distribution) -> set[str]:
+def _top_level_modules(distribution: Distribution) -> set[str]:
     listed = distribution.read_text("top_level.txt")
     if listed:
         return set(listed.split())

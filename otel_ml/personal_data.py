@@ -61,7 +61,7 @@ def _iban_end(text: str, start: int, end: int) -> int:
 
 
 # The gate of all that follows: nine digits that stand close together, at the start of a number.
-_DIGITS = re.compile(r"[\d+(](?<!\w.)(?<!\d[.,].)(?:[ ./()-]{0,2}\d){8}", re.DOTALL)
+_DIGITS = re.compile(r"[\d+(](?<!\w.)(?<!\d[.,].)(?<![\d.][eE][+-].)(?:[ ./()-]{0,2}\d){8}", re.DOTALL)
 _FIRST_GROUP = re.compile(r"[+(]*\d*")
 
 
@@ -145,9 +145,9 @@ def _national_id_end(text: str, start: int) -> int:
 
 _PHONE = re.compile(
     r"(?P<international>(?:\+|00(?=[1-9]\d{0,2}[ /-]))[1-9]\d{0,2}[ ./-]?(?:\(\d{1,4}\)[ ./-]?)?\d{1,14}"
-    r"(?:[ ./-]\d{2,8}){0,5})"
-    r"|(?P<national>0[1-9]\d{0,3}([ ./-])\d{2,8}(?:\3\d{2,5}){0,4})"
-    r"|\(0\d{1,4}\)[ /-]?\d{2,8}(?:[ /-]\d{2,5}){0,4}"
+    r"(?:[ ./-]\d{2,12}){0,5})"
+    r"|(?P<national>0[1-9]\d{0,3}([ ./-])\d{2,9}(?:\3\d{2,5}){0,4})"
+    r"|\(0\d{1,4}\)[ /-]?\d{2,9}(?:[ /-]\d{2,5}){0,4}"
     r"|(?:1[ .-]?)?\([2-9]\d\d\)[ .-]?\d{3}[ .-]\d{4}"  # North America
     r"|(?:1[.-])?[2-9]\d\d([.-])\d{3}\4\d{4}"
     r"|(?:1 )?[2-9]\d\d (?:\d{3}-|[2-9]\d\d )\d{4}"

@@ -26,6 +26,9 @@ _MOST_DTYPES = 32
 _LONGEST_NAME = 64
 _SAMPLE_BYTES = 1024 * 1024
 _NUMERIC_KINDS = "biuf"
+_TORCH_DTYPES = frozenset(
+    f"torch.{name}" for name in "float64 float32 float16 int64 int32 int16 int8 uint8 bool".split()
+)
 
 _ROLES: dict[tuple[str, str], Role] = {
     ("pandas", "DataFrame"): "table",
@@ -135,7 +138,7 @@ def labelled(value: Any, library: str) -> dict[Any, Any] | None:
 def items(value: Any, library: str) -> Any:
     """Return a copy of a small array as nested lists, or None where that would wait for a device."""
     if library == "torch":
-        return value.detach().tolist() if value.device.type == "cpu" else None
+        return value.detach().tolist() if _in_memory(value) else None
     if library == "scipy":
         return value.toarray().tolist()
     if library == "pyarrow":
@@ -187,13 +190,16 @@ def statistics(value: Any, library: str) -> dict[str, Any]:
         step = _step(value.nbytes, value.size)
         return {} if is_file else _statistics(_every(value, step), step)
     if library == "torch":
-        is_plain = value.device.type == "cpu" and str(value.layout) == "torch.strided"
-        is_known = is_plain and str(value.dtype) not in ("torch.bfloat16",) and not value.is_quantized
-        return statistics(value.detach().resolve_conj().resolve_neg().numpy(), "numpy") if is_known else {}
+        has_twin = _in_memory(value) and str(value.dtype) in _TORCH_DTYPES
+        return statistics(value.detach().numpy(), "numpy") if has_twin else {}
     if library == "pyarrow":
         return {}
     step = _step(len(value) * 8)
     return _statistics(_numeric(value, library, step), step)
+
+
+def _in_memory(tensor: Any) -> bool:
+    return tensor.device.type == "cpu" and str(tensor.layout) == "torch.strided"
 
 
 def _step(size: int, length: int = 0) -> int:

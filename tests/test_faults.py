@@ -33,7 +33,9 @@ print(delivered, sum(n for (signal, _), n in health.dropped().items() if signal 
 
 def send(url: str, protocol: str) -> subprocess.CompletedProcess[str]:
     code = SENDING.replace("sys.argv[1] if len(sys.argv) > 1 else None", repr(url))
-    return run_python(code, env={"OTEL_EXPORTER_OTLP_PROTOCOL": protocol, "OTEL_EXPORTER_OTLP_TIMEOUT": "3"}, timeout=120)
+    return run_python(
+        code, env={"OTEL_EXPORTER_OTLP_PROTOCOL": protocol, "OTEL_EXPORTER_OTLP_TIMEOUT": "3"}, timeout=120
+    )
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
@@ -76,7 +78,9 @@ def test_an_endpoint_that_comes_back_gets_everything(tmp_path: Path) -> None:
     with OtlpReceiver() as receiver:
         receiver.misbehave(Fault(status=503), times=1)
         done = run_python(
-            SENDING.replace("sys.argv[1] if len(sys.argv) > 1 else None", repr(receiver.http_url)).replace("2.0", "15.0"),
+            SENDING.replace("sys.argv[1] if len(sys.argv) > 1 else None", repr(receiver.http_url)).replace(
+                "2.0", "15.0"
+            ),
             timeout=120,
         )
         assert done.stdout.split() == ["True", "0"], done.stderr
@@ -123,7 +127,9 @@ def test_the_same_program_sends_what_it_writes_to_files(tmp_path: Path, protocol
         "logs": ("resourceLogs", "scopeLogs", "logRecords"),
         "metrics": ("resourceMetrics", "scopeMetrics", "metrics"),
     }.items():
-        requests = [json.loads(line) for path in directory.glob(f"{signal}-*") for line in path.read_text().splitlines()]
+        requests = [
+            json.loads(line) for path in directory.glob(f"{signal}-*") for line in path.read_text().splitlines()
+        ]
         found[signal] = [r for q in requests for a in q[levels[0]] for b in a[levels[1]] for r in b[levels[2]]]
     assert spans == sorted(
         (s["name"], len(s.get("events", [])), s.get("status", {}).get("code", 0))  # type: ignore[attr-defined, arg-type]
@@ -171,7 +177,7 @@ def test_a_full_disk_is_said_counted_and_outlived(tmp_path: Path) -> None:
 
 
 def test_odd_arguments_do_not_reach_the_call(tmp_path: Path) -> None:
-    """A `__repr__` that raises, recursive data, ten megabytes: the model's own exception comes back, and one log line."""
+    """A `__repr__` that raises, recursion, ten megabytes: the model's own exception comes back, and one log line."""
     done = run_python(
         """
         import otel_ml
@@ -188,7 +194,8 @@ def test_odd_arguments_do_not_reach_the_call(tmp_path: Path) -> None:
             raise KeyError("mine")
 
         telemetry = otel_ml.configure(logs=otel_ml.Logs(format="none"))
-        for features in (Odd(), recursive, "x" * 10_000_000, {"a": Odd(), "b": b"y" * 10_000_000}, list(range(1_000_000))):
+        large = {"a": Odd(), "b": b"y" * 10_000_000}
+        for features in (Odd(), recursive, "x" * 10_000_000, large, list(range(1_000_000))):
             try:
                 predict(features)
             except KeyError as error:

@@ -102,6 +102,12 @@ def test_a_phone_number_is_masked(number: str) -> None:
     assert text(f"2024-01-01 12:00:00 call {number}, please.") == "2024-01-01 12:00:00 call [redacted], please."
 
 
+def test_a_phone_number_is_masked_in_front_of_other_numbers() -> None:
+    """What follows is left out until the length is right."""
+    assert text("+1 202 555 0143 2024 12 11 10") == "[redacted] 12 11 10"
+    assert text("+49 30 1234567890 20240101 1200") == "[redacted] 20240101 1200"
+
+
 @pytest.mark.parametrize(
     "number",
     [

@@ -6,12 +6,14 @@ import logging
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.resources import Resource
 
+from otel_ml.logs.basic_config import BasicConfig
 from otel_ml.logs.console import TextEncoder, has_colour, is_terminal
 from otel_ml.logs.entries import Entry
 from otel_ml.logs.files import LogFile
@@ -89,6 +91,7 @@ class LogPipeline:
         self._captured = not _captures_warnings()
         logging.captureWarnings(True)
         self._factory = RecordFactory(self._handler, resource)
+        self._basic_config = BasicConfig(self._handler)
         root.addHandler(self._handler)
 
     def wake(self) -> None:
@@ -127,6 +130,7 @@ class LogPipeline:
         return self._closed
 
     def _detach(self) -> None:
+        self._basic_config.restore()
         self._factory.restore()
         if self._captured:
             logging.captureWarnings(False)
@@ -145,17 +149,30 @@ def _line_sinks(
     stream: IO[str] | None = getattr(sys, options.stream)
     wanted = options.format in ("json", "console") or (options.format == "auto" and owns_stream)
     if stream is not None and wanted:
+        sink = StreamSink(stream).write
+        write = _unless_application_shows(sink) if options.format == "auto" else sink
         if options.format == "console" or (options.format == "auto" and is_terminal(stream)):
-            sinks.append((TextEncoder(colour=has_colour(stream)).encode, [StreamSink(stream).write]))
+            sinks.append((TextEncoder(colour=has_colour(stream)).encode, [write]))
         else:
-            json_sinks.append(StreamSink(stream).write)
+            json_sinks.append(write)
     return [(encode, targets) for encode, targets in sinks if targets]
 
 
+def _unless_application_shows(write: LineSink) -> LineSink:
+    """Fall silent once the program has configured a console of its own: each line is shown once."""
+
+    def write_unless(lines: Sequence[bytes]) -> None:
+        if not _has_handlers():
+            write(lines)
+
+    return write_unless
+
+
 def _has_handlers() -> bool:
-    """Whether the application gave the root logger handlers; OpenTelemetry's own do not show anything to anyone."""
+    """Whether the application gave the root logger handlers; OpenTelemetry's own and ours show nothing to anyone."""
     return any(
-        type(handler) is not logging.NullHandler and not type(handler).__module__.startswith("opentelemetry.")
+        type(handler) is not logging.NullHandler
+        and not type(handler).__module__.startswith(("opentelemetry.", "otel_ml."))
         for handler in logging.getLogger().handlers
     )
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from receivers import Fault, OtlpReceiver, unused_port
 
 from otel_ml.cli import checks, doctor, endpoint_check
 from otel_ml.settings import resolve
+from receivers import Fault, OtlpReceiver, unused_port
 
 
 class Usage(NamedTuple):

@@ -207,6 +207,21 @@ def test_signals_are_forwarded(tmp_path: Path, started: Any, name: str) -> None:
     assert attributes(spans(tmp_path)[f"run {Path(sys.executable).name}"])["otel_ml.run.exit_code"] == "7"
 
 
+def test_a_signal_that_comes_too_early_is_forwarded_later() -> None:
+    """One that arrives before the command has started ends it all the same; afterwards all is as before."""
+    before = signal.getsignal(signal.SIGTERM)
+    with launch_module._forwarding() as forward_to:
+        signal.raise_signal(signal.SIGTERM)
+        child = subprocess.Popen([sys.executable, "-S", "-c", "import signal; signal.pause()"])
+        try:
+            forward_to(child)
+            assert child.wait(60) == -signal.SIGTERM
+        finally:
+            child.kill()
+            child.wait()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_an_ignored_signal_stays_ignored(tmp_path: Path, started: Any) -> None:
     """Under `nohup` neither this process nor the command ends at a hang-up."""
     process = started(

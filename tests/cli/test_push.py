@@ -14,13 +14,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from receivers import Fault, OtlpReceiver, unused_port
 
 from otel_ml import conventions
 from otel_ml.cli import push as push_module
 from otel_ml.cli.ledger import Ledger, PushError, locked
 from otel_ml.cli.sender import Sender, base_url, retry_after, without_secrets
 from otel_ml.errors import ConfigurationError
+from receivers import Fault, OtlpReceiver, unused_port
 from support import is_ambient
 
 

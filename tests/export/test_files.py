@@ -23,10 +23,10 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import SpanContext
-from receivers import read_file, records_of
 
 from otel_ml import health
 from otel_ml.export.files import FileLogExporter, FileMetricExporter, FileSpanExporter, LineFile
+from receivers import read_file, records_of
 from support import run_python
 
 RESOURCE = Resource({"service.name": "shop"})

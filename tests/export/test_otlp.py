@@ -16,11 +16,11 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext
-from receivers import GARBAGE, Fault, OtlpReceiver, unused_port
 
 from otel_ml import health
 from otel_ml.export.otlp import Endpoint, log_exporter, metric_exporter, protocol_of, span_exporter
 from otel_ml.export.rejected import count_rejected
+from receivers import GARBAGE, Fault, OtlpReceiver, unused_port
 from support import run_python
 
 PROTOCOLS = ["http/protobuf", "grpc"]

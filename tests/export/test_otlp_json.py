@@ -36,10 +36,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
-from receivers import parse_line, records_of
 
 from otel_ml import health
 from otel_ml.export.otlp_json import encode_logs, encode_metrics, encode_spans
+from receivers import parse_line, records_of
 
 CONTEXT = SpanContext(0x1234 << 64, 0x5678, is_remote=False, trace_flags=TraceFlags(1))
 RESOURCE = Resource({"service.name": "shop"})

@@ -10,6 +10,7 @@ import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest as Request
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse as Response
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
+
 from receivers import Fault, OtlpReceiver, parse_line, unused_port
 
 LINE = b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"a","traceId":"%s","spanId":"%s"}]}]}]}' % (

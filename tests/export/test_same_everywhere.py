@@ -7,11 +7,11 @@ import os
 import pytest
 from export import samples
 from hypothesis import HealthCheck, given, settings
-from receivers import OtlpReceiver, read_file
 
 from otel_ml import health
 from otel_ml.export.files import FileLogExporter, FileMetricExporter, FileSpanExporter
 from otel_ml.export.otlp import Endpoint, log_exporter, metric_exporter, span_exporter
+from receivers import OtlpReceiver, read_file
 
 MAKERS = {
     "traces": (span_exporter, FileSpanExporter),
