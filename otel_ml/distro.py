@@ -17,7 +17,7 @@ class Distro(BaseDistro):  # type: ignore[misc]
     """Loads every instrumentation except the two that `configure` takes care of."""
 
     def _configure(self, **kwargs: Any) -> None:
-        """Silence a warning that says no more than that we were asked for, on the stderr of a program that is not ours."""
+        """Silence a warning on the program's own stderr that says no more than that we were asked for."""
         logging.getLogger(_LOADER).setLevel(logging.ERROR)
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:

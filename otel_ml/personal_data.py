@@ -105,8 +105,8 @@ def _card_end(text: str, start: int) -> int:
     while len(digits := candidate.replace(" ", "").replace("-", "")) >= 13:
         end = start + len(candidate)
         groups = re.split("[ -]", candidate)
-        is_grouped_like_one = len(groups) == 1 or all(3 <= len(group) <= 6 for group in groups[:-1])
-        if is_grouped_like_one and _luhn(digits) and not _goes_on(text, end, ""):
+        is_in_groups = len(groups) > 2 and len(groups[0]) == 4 and all(3 <= len(group) <= 6 for group in groups[:-1])
+        if (is_in_groups or len(groups) == 1) and _luhn(digits) and not _goes_on(text, end, ""):
             return end
         candidate = candidate[: -len(groups[-1]) - 1]
     return 0

@@ -124,8 +124,9 @@ def test_basic_credentials_are_known_by_their_base64(user: str, password: str) -
     [
         "Basic training", "basic information is here", "Bearer of bad news", "bearer Authentication", "bearer",
         "Basic a.b-c", "sk-learn-pipeline-of-many-steps", "risk-1234567890123456789", "std::token::foo", "x = y",
-        "Unexpected token: ", "rows: 3, columns: 4", "12:30:05", "C:\\data\\x", "image@sha256:0123abcd", "numpy@1.26.4", "keys=[1, 2]",
-        "tokens_total=5", "max_tokens: 5", "lambda x: x", "https://example.com/a?b=c#d", "s3://bucket/key/x.parquet",
+        "Unexpected token: ", "rows: 3, columns: 4", "12:30:05", "C:\\data\\x", "image@sha256:0123abcd",
+        "numpy@1.26.4", "keys=[1, 2]", "tokens_total=5", "max_tokens: 5", "lambda x: x",
+        "https://example.com/a?b=c#d", "s3://bucket/key/x.parquet",
     ],
 )  # fmt: skip
 def test_ordinary_text_stays(ordinary: str) -> None:
