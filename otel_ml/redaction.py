@@ -58,6 +58,11 @@ class Redactor:
         redactor._enabled = False
         return redactor
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether the same value is always masked in the same way: not with a callback, which may do anything."""
+        return self._callback is None
+
     def text(self, value: str) -> str:
         """Return `value` with everything sensitive in it masked, and cut if it is longer than 64 KiB.
 

@@ -33,7 +33,7 @@ class BatchWorker(Generic[T]):
         consume: Called with 1 to `batch_size` items, oldest first, never concurrently. What it raises is survived.
         queue_size: Items that may wait; one more is dropped and counted.
         batch_size: Largest number of items in one call of `consume`.
-        interval: Seconds between two looks at the queue.
+        interval: Seconds between two looks at the queue; a full batch is looked at at once.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class BatchWorker(Generic[T]):
         self._consume = consume
         self._queue_size = queue_size
         self._batch_size = batch_size
+        self._wake_at = min(batch_size, queue_size - 1)
         self._interval = interval
         self._closed = False
         self._reset()
@@ -67,10 +68,13 @@ class BatchWorker(Generic[T]):
             health.count_dropped(self._signal, "shutdown")
             return False
         queue = self._queue
-        if len(queue) >= self._queue_size:
+        waiting = len(queue)
+        if waiting >= self._queue_size:
             health.count_dropped(self._signal, "queue_full")
             return False
         queue.append(item)
+        if waiting == self._wake_at:  # once a batch, not once an item: an event costs a microsecond
+            self._wake.set()
         if self._thread is None:
             self._start()
         return True

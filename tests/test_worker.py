@@ -63,6 +63,23 @@ def test_close_counts_what_did_not_get_out_in_time() -> None:
     release.set()
 
 
+def test_a_full_batch_is_consumed_before_the_interval_is_over() -> None:
+    """A burst does not fill the queue while the thread sleeps."""
+    items: list[int] = []
+    arrived = threading.Event()
+
+    def consume(batch: list[int]) -> None:
+        items.extend(batch)
+        arrived.set()
+
+    subject = BatchWorker("traces", consume, queue_size=1000, batch_size=10, interval=3600.0)
+    for item in range(11):
+        subject.put(item)
+    assert arrived.wait(30)
+    assert subject.close(10)
+    assert items == list(range(11))
+
+
 def test_a_closed_worker_takes_nothing_and_says_so() -> None:
     """Items that come too late are counted, and a second close does nothing."""
     items: list[int] = []

@@ -17,16 +17,17 @@ def masked(span: ReadableSpan) -> ReadableSpan:
     redactor = redaction.current()
     given = span.attributes  # a new view each time it is read
     attributes = _mapping(redactor, given)
-    events = [_event(redactor, event) for event in span.events]
-    links = [_link(redactor, link) for link in span.links]
-    name = redactor.text(span.name)
+    given_events, given_links = span.events, span.links
+    events = [_event(redactor, event) for event in given_events]
+    links = [_link(redactor, link) for link in given_links]
+    name = _text(redactor, span.name)
     status = _status(redactor, span.status)
     unchanged = (
         attributes is given
         and name == span.name
         and status is span.status
-        and all(new is old for new, old in zip(events, span.events, strict=True))
-        and all(new is old for new, old in zip(links, span.links, strict=True))
+        and all(new is old for new, old in zip(events, given_events, strict=True))
+        and all(new is old for new, old in zip(links, given_links, strict=True))
     )
     if unchanged:
         return span
@@ -46,12 +47,53 @@ def masked(span: ReadableSpan) -> ReadableSpan:
     )
 
 
+class _Unmasked:
+    """Remembers what needed no masking: names and versions are the same on each span, and a look costs microseconds."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self.redactor = redactor
+        self._known: set[tuple[str, str]] = set()
+
+    def covers(self, items: Mapping[str, Any]) -> bool:
+        """Return whether nothing in a mapping needs masking, as far as that can be told without a copy."""
+        if not self.redactor.repeatable:
+            return False
+        known, is_sensitive = self._known, self.redactor.is_sensitive
+        for key, value in items.items():
+            if type(value) is str:
+                if (key, value) not in known and not self._learns(key, value):
+                    return False
+            elif not isinstance(value, (bool, int, float)) or is_sensitive(key):
+                return False
+        return True
+
+    def _learns(self, key: str, value: str) -> bool:
+        item = {key: value}
+        if self.redactor.mapping(item) != item:
+            return False
+        if len(value) <= _LONGEST and len(self._known) < _MOST:
+            self._known.add((key, value))
+        return True
+
+
+_LONGEST = 128
+_MOST = 8192
+_unmasked = _Unmasked(redaction.current())
+
+
 def _mapping(redactor: Redactor, items: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    global _unmasked  # noqa: PLW0603  what is known belongs to the redactor in force
     if not items:
         return items
-    new = redactor.mapping(items)
-    same = len(new) == len(items) and all(new.get(key, items) is value for key, value in items.items())
-    return items if same else new
+    if _unmasked.redactor is not redactor:
+        _unmasked = _Unmasked(redactor)
+    return items if _unmasked.covers(items) else redactor.mapping(items)
+
+
+def _text(redactor: Redactor, text: str) -> str:
+    """Mask a text of few different values, such as a span's name."""
+    masked_text = _mapping(redactor, {"": text})
+    return text if masked_text is None else str(masked_text.get("", redactor.text(text)))
 
 
 def _event(redactor: Redactor, event: Event) -> Event:
