@@ -49,3 +49,8 @@ def histogram_temporality(reader: MetricReader) -> AggregationTemporality:
     temporalities: dict[type, AggregationTemporality] = getattr(reader, "_instrument_class_temporality", {})
     found = [value for kind, value in temporalities.items() if issubclass(kind, Histogram)]
     return found[0] if found else AggregationTemporality.CUMULATIVE
+
+
+def no_logger_provider_yet(provider: object) -> bool:
+    """Return whether this is what the API gives while nobody has set a logger provider; it has no public name."""
+    return type(provider).__name__ == "ProxyLoggerProvider"

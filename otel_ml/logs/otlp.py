@@ -19,6 +19,7 @@ from opentelemetry.semconv.attributes import code_attributes, otel_attributes
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from otel_ml import conventions, health
+from otel_ml.logs import api_records
 from otel_ml.logs.entries import Entry
 from otel_ml.worker import BatchWorker
 
@@ -88,18 +89,21 @@ class OtlpSink:
     def __init__(self, exporter: LogRecordExporter, resource: Resource, queue_size: int) -> None:
         self._exporter = exporter
         self._resource = resource
-        self._worker: BatchWorker[Entry] = BatchWorker(
+        self._worker: BatchWorker[Entry | ReadableLogRecord] = BatchWorker(
             "logs", self._export, queue_size=queue_size, batch_size=min(512, queue_size), interval=1.0
         )
         self.put = self._worker.put
         self.flush = self._worker.flush
         self.wake = self._worker.wake
 
-    def _export(self, batch: list[Entry]) -> None:
+    def _export(self, batch: list[Entry | ReadableLogRecord]) -> None:
         records = []
         for entry in batch:
             try:
-                records.append(to_log_record(entry, self._resource))
+                if isinstance(entry, Entry):
+                    records.append(to_log_record(entry, self._resource))
+                else:
+                    records.append(api_records.masked(entry))
             except Exception as error:
                 health.count_dropped("logs", "encode_failed")
                 health.internal_error("log record for OTLP", error)

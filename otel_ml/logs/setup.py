@@ -13,6 +13,7 @@ from typing import IO
 from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.resources import Resource
 
+from otel_ml.logs import api_records
 from otel_ml.logs.basic_config import BasicConfig
 from otel_ml.logs.console import TextEncoder, has_colour, is_terminal
 from otel_ml.logs.entries import Entry
@@ -73,6 +74,7 @@ class LogPipeline:
         self._worker: BatchWorker[Entry] = BatchWorker(
             "logs", listener.consume, queue_size=options.queue_size, batch_size=batch, interval=0.1
         )
+        self.note = api_records.connect(resource, self._otlp.put) if self._otlp is not None else ""
         self._handler = Handler(self._worker.put, lambda: self._worker.flush(1.0))
         self._closed: bool | None = None
 
@@ -122,6 +124,7 @@ class LogPipeline:
         self._closed = False
         deadline = time.monotonic() + timeout
         self._detach()
+        api_records.disconnect()
         written = self._worker.close(timeout)
         exported = self._otlp is None or self._otlp.close(max(0.0, deadline - time.monotonic()))
         if self._file is not None and written:  # else the writer may still be in the middle of a write

@@ -358,16 +358,21 @@ def test_a_forked_child_exports_its_own_and_leaves_the_port_to_its_parent() -> N
             os._exit(0 if ok else 1)
         assert bucket_count(get(port)[1])["1.0"].value == 2
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        ready, tell = os.pipe()
         sleeper = os.fork()
         if not sleeper:
+            os.write(tell, b"x")  # what a fork does in its child has been done
             time.sleep(60)
             os._exit(0)
-        pipeline.close(1)
-        with socket.socket() as free:
-            free.settimeout(2)
-            assert free.connect_ex(("127.0.0.1", port)) != 0  # the child does not listen in its place
-        os.kill(sleeper, signal.SIGKILL)
-        os.waitpid(sleeper, 0)
+        try:
+            os.read(ready, 1)
+            pipeline.close(1)
+            with socket.socket() as free:
+                free.settimeout(2)
+                assert free.connect_ex(("127.0.0.1", port)) != 0  # the child does not listen in its place
+        finally:
+            os.kill(sleeper, signal.SIGKILL)
+            os.waitpid(sleeper, 0)
         """
     )
 
