@@ -12,10 +12,9 @@ from uuid import uuid4
 
 from opentelemetry import context as context_api
 from opentelemetry import trace
-from opentelemetry.instrumentation.threading import ThreadingInstrumentor
 from opentelemetry.sdk.resources import Resource
 
-from otel_ml import conventions, exceptions, health, instruments, propagation, runs
+from otel_ml import conventions, exceptions, health, instruments, propagation, runs, threads
 from otel_ml.errors import ConfigurationError
 from otel_ml.export import destinations
 from otel_ml.logs import setup as log_setup
@@ -205,11 +204,7 @@ def _logs(settings: Settings, resource: Resource, directory: Path) -> Pipeline:
 
 def _propagate_everywhere() -> list[Callable[[], None]]:
     """Carry the context into threads, and take the one that a parent process left in the environment."""
-    undo: list[Callable[[], None]] = []
-    threading_instrumentor = ThreadingInstrumentor()
-    if not threading_instrumentor.is_instrumented_by_opentelemetry:
-        threading_instrumentor.instrument()
-        undo.append(threading_instrumentor.uninstrument)
+    undo = [threads.propagate()]
     if not trace.get_current_span().get_span_context().is_valid:
         context_api.attach(propagation.extract_environment(propagation.inherited_environment()))
     return undo

@@ -19,7 +19,7 @@ PACKAGE = Path(otel_ml.__file__).parent
 INSTRUMENTATION = (
     {"conventions", "errors", "version"},
     {"health", "options"},
-    {"worker", "environment_table", "identity", "credentials", "key_names", "personal_data", "summaries"},
+    {"worker", "environment_table", "identity", "credentials", "key_names", "personal_data", "summaries", "threads"},
     {"plain_copy", "redaction"},
     {"capture", "exceptions", "instruments", "propagation"},
     {"environment", "operations"},
