@@ -23,7 +23,8 @@ _POOL_WORKER = getattr(pool_module, "_worker", None)
 
 def propagate() -> Callable[[], None]:
     """Have threads and thread pools take the caller's context along; return a function that undoes it."""
-    start, submit = threading.Thread.start, ThreadPoolExecutor.submit
+    start = threading.Thread.start
+    submit: Callable[..., Future[Any]] = ThreadPoolExecutor.submit
 
     @functools.wraps(start)
     def start_with_context(self: threading.Thread) -> None:
