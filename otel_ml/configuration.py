@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -14,20 +13,22 @@ from opentelemetry import context as context_api
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 
-from otel_ml import conventions, exceptions, health, instruments, propagation, runs, threads
+from otel_ml import exceptions, health, instruments, propagation, runs, threads
 from otel_ml.errors import ConfigurationError
 from otel_ml.export import destinations
+from otel_ml.loggers import own_logger
 from otel_ml.logs import setup as log_setup
 from otel_ml.manifest import Manifest
 from otel_ml.metrics import setup as metric_setup
 from otel_ml.options import Logs, Metrics, Redaction, Traces
 from otel_ml.redaction import Redactor
+from otel_ml.redaction import current as current_redactor
 from otel_ml.redaction import use as use_redactor
 from otel_ml.settings import Settings, resolve, state_directories, writable_directory
 from otel_ml.telemetry import Pipeline, Telemetry
 from otel_ml.tracing import setup as trace_setup
 
-_logger = logging.getLogger(conventions.SCOPE)
+_logger = own_logger()
 _lock = threading.Lock()
 _active: Telemetry | None = None
 
@@ -81,12 +82,20 @@ def configure(
     settings = resolve(arguments)
     global _active  # noqa: PLW0603  providers are global, so their configuration is
     with _lock:
+        if _active is not None and _active.provisional and arguments and settings != _active.settings:
+            _active.shutdown()  # what a program says itself goes before what was set up around it
         if _active is not None and not _active.closed:
             if settings != _active.settings:
                 _warn_unchanged(settings, _active.settings)
             return _active
         _active = _inert(settings) if settings.disabled else _start(settings)
         return _active
+
+
+def configure_from_environment() -> None:
+    """Configure a program that may know nothing of otel_ml; a `configure` of its own with arguments replaces this."""
+    configure().provisional = True
+    log_uncaught_exceptions()
 
 
 def active() -> Telemetry | None:
@@ -165,7 +174,8 @@ def _resource(settings: Settings) -> Resource:
         attributes["service.version"] = settings.service_version
     if settings.environment is not None:
         attributes["deployment.environment.name"] = settings.environment
-    return Resource.create(attributes)
+    resource, redactor = Resource.create(attributes), current_redactor()
+    return Resource(redactor.mapping(resource.attributes), resource.schema_url)
 
 
 def _traces(settings: Settings, resource: Resource, directory: Path, manifest: Manifest | None) -> Pipeline:
@@ -212,12 +222,20 @@ def _propagate_everywhere() -> list[Callable[[], None]]:
 
 def log_uncaught_exceptions() -> None:
     """Log what ends the program, once, before Python prints it: for programs that know nothing of otel_ml."""
-    previous = sys.excepthook
-    logger = logging.getLogger(f"{conventions.SCOPE}.uncaught")
+    previous, previous_in_threads = sys.excepthook, threading.excepthook
+    logger = own_logger("uncaught")
+
+    def log(error: BaseException | None) -> None:
+        if isinstance(error, Exception) and exceptions.first_time(error):
+            kind, traceback = type(error), error.__traceback__
+            logger.error("uncaught %s", exceptions.error_type(error), exc_info=(kind, error, traceback))
 
     def hook(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
-        if isinstance(error, Exception) and exceptions.first_time(error):
-            logger.error("uncaught %s", exceptions.error_type(error), exc_info=(kind, error, traceback))
+        log(error)
         previous(kind, error, traceback)
 
-    sys.excepthook = hook
+    def hook_in_threads(arguments: threading.ExceptHookArgs) -> None:
+        log(arguments.exc_value)
+        previous_in_threads(arguments)
+
+    sys.excepthook, threading.excepthook = hook, hook_in_threads

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar, overload
 
 from otel_ml import conventions, instruments
 from otel_ml.errors import ConfigurationError
+from otel_ml.loggers import own_logger
 from otel_ml.operations import Spec
 from otel_ml.predictions import PredictionSpec, feature_getter
 from otel_ml.steps import Step
@@ -19,8 +19,8 @@ R = TypeVar("R")
 T = TypeVar("T")
 Version = str | Callable[[Any], object]
 
-_step_logger = logging.getLogger(f"{conventions.SCOPE}.step")
-_inference_logger = logging.getLogger(f"{conventions.SCOPE}.inference")
+_step_logger = own_logger("step")
+_inference_logger = own_logger("inference")
 
 
 @overload
@@ -164,9 +164,9 @@ def _inference_histogram() -> Any:
 
 
 def _decorable(decorator: str, target: object) -> Any:
-    if callable(target) or isinstance(target, (classmethod, staticmethod)):
-        return target
-    raise ConfigurationError(f"{decorator}(name)", target, "a name or a function")
+    if not callable(target) and not isinstance(target, (classmethod, staticmethod)):
+        raise ConfigurationError(f"{decorator}(name)", target, "a name or a function")
+    return target
 
 
 def _check_attributes(decorator: str, attributes: object) -> None:

@@ -30,7 +30,6 @@ class Configurator(_BaseConfigurator):
     """Calls `otel_ml.configure`, all of its values from the environment."""
 
     def _configure(self, **kwargs: Any) -> None:
-        from otel_ml.configuration import configure, log_uncaught_exceptions  # noqa: PLC0415  entry points load early
+        from otel_ml.configuration import configure_from_environment  # noqa: PLC0415  entry points load early
 
-        configure()
-        log_uncaught_exceptions()
+        configure_from_environment()

@@ -111,3 +111,20 @@ def reject(name: str, text: str, expected: str) -> None:
     health.warn_once(
         f"environment:{name}", "%s: expected %s, received %s. The default is used.", name, expected, shorten(text)
     )
+
+
+_LIMITS = (
+    "OTEL_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_SPAN_EVENT_COUNT_LIMIT", "OTEL_SPAN_LINK_COUNT_LIMIT", "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+)  # fmt: skip
+
+
+def withdraw_unreadable_limits() -> None:
+    """Take limits that are no whole numbers out of the environment, with a warning: the SDK fails to import on them."""
+    for name in _LIMITS:
+        text = os.environ.get(name, "").strip()
+        if text and text.lower() != "unset" and not text.isdecimal():
+            reject(name, text, "a whole number or unset")
+            del os.environ[name]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -27,12 +26,13 @@ from otel_ml import (
     run_record,
 )
 from otel_ml.errors import ConfigurationError
+from otel_ml.loggers import own_logger
 from otel_ml.operations import record_failure
 
 RUN_KEY = context.create_key("otel_ml.run")
 """Key of the current `Run` in an OpenTelemetry context."""
 
-_logger = logging.getLogger(f"{conventions.SCOPE}.run")
+_logger = own_logger("run")
 _innermost: ContextVar[Execution | None] = ContextVar("otel_ml.run", default=None)
 _failed = threading.Event()
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections import Counter
 
-from otel_ml import conventions
+from otel_ml.loggers import own_logger
 
-_logger = logging.getLogger(conventions.SCOPE)
+_logger = own_logger()
 _lock = threading.RLock()  # re-entrant: a handler of the warning below may itself count
 _dropped: Counter[tuple[str, str]] = Counter()
 _said: set[str] = set()

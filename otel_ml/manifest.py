@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from otel_ml import health, redaction
+from otel_ml import environment, health, redaction
 
 FILE_NAME = "run.json"
 
@@ -33,7 +33,7 @@ class Manifest:
             "id": run_id,
             "name": service,
             "service": service,
-            "command": [redaction.current().text(word) for word in sys.argv],
+            "command": environment.masked_arguments(sys.argv),
             "pid": self._pid,
             "started": _now(),
             "ended": None,
@@ -44,6 +44,7 @@ class Manifest:
 
     def add_run(self, run_id: str, name: str) -> None:
         """Note a run that began in this process; the folder takes the name of the first."""
+        name = redaction.current().text(name)
         with self._lock:
             runs = self._content["runs"]
             if not runs:

@@ -11,12 +11,21 @@ import re
 import threading
 from collections.abc import Mapping, MutableMapping
 
-from opentelemetry import baggage, propagate
+from opentelemetry import baggage
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import Getter, Setter
 
-from otel_ml import conventions
+from otel_ml import conventions, health
 from otel_ml.identity import RUN_ID_VARIABLE
+
+try:
+    from opentelemetry import propagate
+except Exception as error:  # a propagator in OTEL_PROPAGATORS that is not installed fails the import
+    _given = os.environ.pop("OTEL_PROPAGATORS", "")
+    health.warn_once("environment:OTEL_PROPAGATORS", "OTEL_PROPAGATORS: %s. The default is used.", error)
+    from opentelemetry import propagate
+
+    os.environ["OTEL_PROPAGATORS"] = _given
 
 _lock = threading.RLock()
 _exported: list[dict[str, str]] = []

@@ -14,6 +14,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
 from otel_ml import conventions, environment, health
+from otel_ml.loggers import own_logger
 
 LONGEST_WAIT = environment.GIT_TIMEOUT + 0.5
 """Seconds that the end of a run waits at most for its description; only a run shorter than git's answer waits."""
@@ -27,7 +28,7 @@ _ON_SPAN = (
     conventions.GIT_DIRTY,
 )
 _LONGEST_JSON = 8192
-_logger = logging.getLogger(f"{conventions.SCOPE}.run")
+_logger = own_logger("run")
 
 
 def start(span: Span, run_context: Context, name: str, config: Any, *, outermost: bool) -> threading.Thread | None:

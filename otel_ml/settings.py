@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from opentelemetry.util.re import parse_env_headers
 
@@ -164,10 +166,20 @@ def _destinations(signal: Signal, endpoint: str | None) -> tuple[str, ...]:
     if others:
         return others
     variables = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT")
-    has_endpoint = endpoint is not None or any(os.environ.get(name, "").strip() for name in variables)
-    if not has_endpoint:
+    if endpoint is None and not any(_is_endpoint(name, os.environ.get(name, "").strip()) for name in variables):
         return ("file",)
     return () if names else ("otlp",)
+
+
+def _is_endpoint(variable: str, text: str) -> bool:
+    """Whether a variable says where to send; what is no URL is a warning, except `host:port`, which gRPC takes."""
+    if not text or (urlsplit(text).scheme in ("http", "https") and urlsplit(text).netloc):
+        return bool(text)
+    grpc = os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "").strip() == "grpc" or text.endswith(":4317")
+    if grpc and re.fullmatch(r"[\w.-]+:\d+", text):
+        return True
+    environment_table.reject(variable, text, "a URL such as http://localhost:4318")
+    return False
 
 
 def _service_name(arguments: Mapping[str, Any], origins: dict[str, str]) -> str:
@@ -213,7 +225,7 @@ def _headers(arguments: Mapping[str, Any]) -> dict[str, str] | None:
 def _directory(arguments: Mapping[str, Any], origins: dict[str, str]) -> Path | None:
     value = arguments.get("directory")
     if value is not None:
-        if not isinstance(value, (str, Path)) or not str(value):
+        if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
             raise ConfigurationError("directory", value, "a path")
         origins["directory"] = "argument"
         return Path(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, overload
@@ -10,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 from opentelemetry import trace
 from opentelemetry.trace import Span
 
+from otel_ml.errors import ConfigurationError
 from otel_ml.operations import Operation
 from otel_ml.wrappers import Startable, wrap
 
@@ -30,7 +32,7 @@ class Step:
     def __init__(self, spec_for: Callable[[Callable[..., Any] | None], Startable]) -> None:
         self._spec_for = spec_for
         self._block: Startable | None = None
-        self._open: list[Operation] = []
+        self._open: list[tuple[int, Operation]] = []
 
     @overload
     def __call__(self, function: classmethod[T, P, R], /) -> classmethod[T, P, R]: ...
@@ -40,6 +42,7 @@ class Step:
     def __call__(self, function: Callable[P, R], /) -> Callable[P, R]: ...
     def __call__(self, function: Any, /) -> Any:
         """Return the function with a span, a duration and a failure record around each call."""
+        check_decorable("step(...)(function)", function)
         if isinstance(function, (classmethod, staticmethod)):
             return type(function)(self(function.__func__))
         return wrap(function, self._spec_for(inspect.unwrap(function)))
@@ -48,13 +51,15 @@ class Step:
         if self._block is None:
             self._block = self._spec_for(None)
         operation = self._block.start((), {})
-        self._open.append(operation)
+        self._open.append((threading.get_ident(), operation))
         return operation.span
 
     def __exit__(
         self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         operation = self._current()
+        if operation is None:  # left more often than entered
+            return
         if error is None:
             operation.stop(None)
         else:
@@ -68,10 +73,22 @@ class Step:
     ) -> None:
         self.__exit__(exc_type, error, traceback)
 
-    def _current(self) -> Operation:
-        """Take the operation whose span is current here: threads and tasks may share this object."""
-        span = trace.get_current_span()
-        for index in range(len(self._open) - 1, -1, -1):
-            if self._open[index].span is span:
-                return self._open.pop(index)
-        return self._open.pop()
+    def _current(self) -> Operation | None:
+        """Take the operation whose span is current here: threads and tasks may share this object.
+
+        Where another span is current (one that was attached inside and left so), the newest of this thread is taken.
+        """
+        span, here = trace.get_current_span(), threading.get_ident()
+        entered = [operation for thread, operation in self._open if thread == here]
+        found = next((operation for operation in reversed(entered) if operation.span is span), None)
+        found = found or (entered[-1] if entered else None)
+        self._open[:] = [item for item in self._open if item[1] is not found]
+        return found
+
+
+def check_decorable(option: str, target: object) -> None:
+    """Raise a `ConfigurationError` unless `target` can be decorated."""
+    if inspect.isclass(target):
+        raise ConfigurationError(option, target, "a function", "Decorate the methods of the class, or its __call__.")
+    if not callable(target) and not isinstance(target, (classmethod, staticmethod)):
+        raise ConfigurationError(option, target, "a function")

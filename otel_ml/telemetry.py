@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import threading
 import time
 from collections.abc import Callable
 from multiprocessing import util
@@ -12,6 +13,10 @@ from typing import Protocol, Self
 
 from otel_ml import health
 from otel_ml.settings import Settings
+from otel_ml.termination import deliver_on_sigterm
+
+AT_EXIT = 2.0
+"""Seconds that the end of the program waits at most for telemetry to be delivered."""
 
 
 class Pipeline(Protocol):
@@ -38,7 +43,10 @@ class Telemetry:
         directory: This process's folder for local files; it exists when a signal is written there.
         pipelines: One a signal, in the order in which they end.
         notes: One line for everything that was left as the application had set it.
-        on_close: Called with the final status after the pipelines ended.
+        on_close: Called after the pipelines ended.
+
+    Attributes:
+        provisional: Whether a `configure` of the program replaces this; so after `opentelemetry-instrument`.
     """
 
     def __init__(
@@ -52,9 +60,13 @@ class Telemetry:
         self.settings = settings
         self.directory = directory
         self.notes = notes
+        self.provisional = False
         self._pipelines = pipelines
-        self._on_close = on_close
+        self._on_close = list(on_close)
         self._closed = False
+        self._finished = threading.Event()
+        if pipelines:
+            self._on_close.append(deliver_on_sigterm(self._at_exit, AT_EXIT + 1.0))
         atexit.register(self._at_exit)
         util.register_after_fork(self, _flush_at_process_end)
 
@@ -75,7 +87,7 @@ class Telemetry:
         return self._each(lambda pipeline, seconds: pipeline.flush(seconds), timeout)
 
     def shutdown(self, timeout: float = 5.0) -> bool:
-        """Deliver what is left and stop. Safe to call twice; also called at exit.
+        """Deliver what is left and stop. Safe to call twice; also called at exit and on SIGTERM, with two seconds.
 
         Args:
             timeout: Seconds to wait at most, for all signals together.
@@ -84,15 +96,22 @@ class Telemetry:
             False when something was lost; how much is in `otel_ml.dropped`.
         """
         if self._closed:
+            self._finished.wait(timeout)  # SIGTERM may come while the end of the program does this
             return True
         self._closed = True
         atexit.unregister(self._at_exit)
         delivered = self._each(lambda pipeline, seconds: pipeline.close(seconds), timeout)
+        if not delivered:
+            lost = sum(health.dropped().values())
+            health.warn_once(
+                "shutdown", "telemetry was not delivered in full: %d items are lost. `otel-ml doctor` says why.", lost
+            )
         for action in self._on_close:
             try:
                 action()
             except Exception as error:
                 health.internal_error("shutdown", error)
+        self._finished.set()
         return delivered
 
     def _each(self, act: Callable[[Pipeline, float], bool], timeout: float) -> bool:
@@ -110,7 +129,7 @@ class Telemetry:
         return done
 
     def _at_exit(self) -> None:
-        self.shutdown()
+        self.shutdown(AT_EXIT)
 
     def __enter__(self) -> Self:
         return self
@@ -123,4 +142,4 @@ class Telemetry:
 
 def _flush_at_process_end(telemetry: Telemetry) -> None:
     """Have a forked multiprocessing worker flush: it ends by `os._exit`, which skips atexit."""
-    util.Finalize(telemetry, telemetry.shutdown, exitpriority=100)
+    util.Finalize(telemetry, telemetry.shutdown, args=(AT_EXIT,), exitpriority=100)

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 from otel_ml import instruments
 from otel_ml.operations import Operation
 
+_CACHE_METHODS = ("cache_info", "cache_clear", "cache_parameters")
+
 
 class Startable(Protocol):
     """Anything that begins an operation for a call's arguments."""
@@ -34,7 +36,11 @@ def wrap(function: Callable[..., Any], spec: Startable) -> Callable[..., Any]:
         wrapper = _generator(function, spec)
     else:
         wrapper = _function(function, spec)
-    return functools.update_wrapper(wrapper, function)
+    functools.update_wrapper(wrapper, function)
+    for name in _CACHE_METHODS:  # of functools.lru_cache, which keeps them elsewhere than other attributes
+        if hasattr(function, name):
+            setattr(wrapper, name, getattr(function, name))
+    return wrapper
 
 
 def _function(function: Callable[..., Any], spec: Startable) -> Callable[..., Any]:

@@ -123,7 +123,7 @@ def test_after_shutdown_one_can_configure_anew_and_old_tracers_follow(tmp_path: 
         with otel_ml.configure(service_name="two", directory="second", logs=options) as telemetry:
             tracer.start_span("in two").end()
             counter.add(1)
-            otel_ml.step("step in two")(int)()
+            otel_ml.step("step in two")(lambda: 0)()
         """,
         cwd=tmp_path,
     )
@@ -175,12 +175,12 @@ def test_an_applications_own_tracer_provider_stays_and_keeps_its_exporter(tmp_pa
         telemetry = otel_ml.configure(logs=otel_ml.Logs(format="json", stream="stderr"))
         assert trace.get_tracer_provider() is own
         with otel_ml.run("r") as run:
-            otel_ml.step("s")(int)()
+            otel_ml.step("s")(lambda: 0)()
         names = {span.name: dict(span.attributes) for span in exporter.get_finished_spans()}
         assert names["s"]["otel_ml.run.id"] == run.id, names
         telemetry.shutdown()
         print(telemetry.directory)
-        otel_ml.step("after")(int)()
+        otel_ml.step("after")(lambda: 0)()
         assert exporter.get_finished_spans()[-1].name == "after"
         """,
         cwd=tmp_path,
@@ -238,7 +238,7 @@ def test_an_applications_own_meter_provider_stays_and_gets_our_readers(tmp_path:
         metrics.set_meter_provider(own)
         with otel_ml.configure(logs=otel_ml.Logs(format="json", stream="stderr")) as telemetry:
             assert metrics.get_meter_provider() is own
-            otel_ml.step("s")(int)()
+            otel_ml.step("s")(lambda: 0)()
             assert "otel_ml.step.duration" in reader.get_metrics_data().to_json()
             print(telemetry.directory)
         """,
@@ -280,7 +280,7 @@ def test_an_unwritable_directory_is_said_and_another_one_used(tmp_path: Path) ->
         """
         import otel_ml
         with otel_ml.configure(directory="blocked", logs=otel_ml.Logs(format="json", stream="stderr")) as telemetry:
-            otel_ml.step("s")(int)()
+            otel_ml.step("s")(lambda: 0)()
         print(telemetry.directory)
         """,
         cwd=tmp_path,

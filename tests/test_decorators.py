@@ -432,3 +432,50 @@ def test_disabled_telemetry_is_a_plain_call(captured_telemetry: CapturedTelemetr
     instruments.enabled = False
     assert (double(1), list(numbers()), asyncio.run(coroutine()), asyncio.run(consume())) == (2, [1], 2, [3])
     assert [span.name for span in captured_telemetry.spans if "stream" not in span.name] == []
+
+
+def test_a_class_is_refused_with_a_hint() -> None:
+    """A class that became a function would break `isinstance`."""
+
+    class Model:
+        def __call__(self) -> int:
+            return 1
+
+    with pytest.raises(otel_ml.ConfigurationError, match="Decorate the methods of the class"):
+        otel_ml.step(Model)
+    with pytest.raises(
+        otel_ml.ConfigurationError, match=r"step\(\.\.\.\)\(function\): expected a function, received 3"
+    ):
+        otel_ml.step("x")(3)  # type: ignore[call-overload]
+
+
+def test_the_methods_of_a_cache_stay() -> None:
+    """`functools.lru_cache` below a step can still be cleared."""
+
+    @otel_ml.step
+    @functools.lru_cache
+    def cached(x: int) -> int:
+        return x
+
+    assert cached(1) == cached(1) == 1
+    assert cached.cache_info().hits == 1  # type: ignore[attr-defined]
+
+
+def test_leaving_a_block_more_often_than_it_was_entered_does_nothing(captured_telemetry: CapturedTelemetry) -> None:
+    """A mistake in somebody's ExitStack does not become an exception of ours, nor end another thread's span."""
+    shared = otel_ml.step("shared")
+    inside, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with shared:
+            inside.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    inside.wait(10)
+    shared.__exit__(None, None, None)
+    assert captured_telemetry.spans == []
+    leave.set()
+    thread.join()
+    captured_telemetry.span("shared").has(status="UNSET")

@@ -161,7 +161,7 @@ def test_a_full_disk_is_said_counted_and_outlived(tmp_path: Path) -> None:
         telemetry.flush()
         lost = health.dropped()
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        otel_ml.step("later")(int)()
+        otel_ml.step("later")(lambda: 0)()
         telemetry.shutdown()
         print(telemetry.directory)
         print(sum(n for (signal, _), n in lost.items() if signal == "traces"))
@@ -277,3 +277,188 @@ def test_steps_at_interpreter_shutdown_are_survived(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr, done.stderr
     (log,) = (tmp_path / ".otel_ml").glob("*/*.log")
     assert '"message":"atexit"' in log.read_text()
+
+
+def names_of_spans(directory: Path) -> list[str]:
+    requests = [json.loads(line) for path in directory.glob("traces-*") for line in path.read_text().splitlines()]
+    return [s["name"] for q in requests for r in q["resourceSpans"] for c in r["scopeSpans"] for s in c["spans"]]
+
+
+def test_sigterm_delivers_what_is_queued_and_still_ends_the_program(tmp_path: Path) -> None:
+    """The exit code is the signal's; a handler of the program's own is left alone."""
+    code = """
+        import os, signal, sys, otel_ml
+        {handler}
+        telemetry = otel_ml.configure(logs=otel_ml.Logs(format="none"), traces=otel_ml.Traces(interval=600))
+        otel_ml.step("recorded")(lambda: 0)()
+        print(telemetry.directory, flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        """
+    done = run_python(code.format(handler=""), cwd=tmp_path)
+    assert done.returncode == -15, done.stderr
+    directory = Path(done.stdout.strip())
+    assert names_of_spans(directory) == ["recorded"]
+    assert json.loads((directory / "run.json").read_text())["status"] == "ok"
+    own = run_python(code.format(handler="signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))"), cwd=tmp_path)
+    assert own.returncode == 7, own.stderr
+    assert names_of_spans(Path(own.stdout.strip())) == ["recorded"]
+
+
+def test_the_workers_of_a_pool_that_is_terminated_deliver(tmp_path: Path) -> None:
+    """`with Pool()` ends its workers by SIGTERM."""
+    done = run_python(
+        """
+        import multiprocessing, otel_ml
+
+        @otel_ml.step
+        def work(x):
+            return x
+
+        if __name__ == "__main__":
+            telemetry = otel_ml.configure(logs=otel_ml.Logs(format="none"))
+            with multiprocessing.get_context("fork").Pool(2) as pool:
+                assert pool.map(work, range(6)) == list(range(6))
+            telemetry.shutdown()
+            print(telemetry.directory)
+        """,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert names_of_spans(Path(done.stdout.strip())) == ["work"] * 6
+
+
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "http://127.0.0.1:4317"])
+def test_a_short_program_with_a_dead_endpoint_ends_and_says_what_it_lost(endpoint: str) -> None:
+    """Within the two seconds that are published, with one line for whoever reads it."""
+    done = run_python(
+        f"""
+        import time, otel_ml
+        otel_ml.configure(endpoint={endpoint!r}, logs=otel_ml.Logs(format="none"))
+        otel_ml.step("s")(lambda: 0)()
+        """
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("telemetry was not delivered in full") == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("OTEL_PROPAGATORS", "nonsense"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "abc"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://"),
+    ],
+)
+def test_a_wrong_standard_variable_is_a_warning_and_the_default(tmp_path: Path, variable: str, value: str) -> None:
+    """Where the stock libraries would fail to import, or send to nowhere."""
+    done = run_python(
+        """
+        import otel_ml
+        with otel_ml.configure(logs=otel_ml.Logs(format="none")) as telemetry:
+            otel_ml.step("s")(lambda: 0)()
+        print(telemetry.directory)
+        """,
+        cwd=tmp_path,
+        env={variable: value},
+    )
+    assert done.returncode == 0, done.stderr
+    assert names_of_spans(Path(done.stdout.strip())) == ["s"]
+    assert variable in done.stderr
+
+
+def test_dict_config_after_configure_does_not_silence_failures(tmp_path: Path) -> None:
+    """`disable_existing_loggers` is its default, and would switch our loggers off too."""
+    done = run_python(
+        """
+        import logging.config, otel_ml
+        telemetry = otel_ml.configure(logs=otel_ml.Logs(format="none"))
+        logging.config.dictConfig({
+            "version": 1,
+            "handlers": {"h": {"class": "logging.NullHandler"}},
+            "root": {"handlers": ["h"], "level": "INFO"},
+        })
+
+        @otel_ml.inference(model="m")
+        def predict(x):
+            raise ValueError("boom")
+
+        try:
+            with otel_ml.run("r"):
+                predict([1])
+        except ValueError:
+            pass
+        telemetry.shutdown()
+        print(next(telemetry.directory.glob("*.log")).read_text())
+        """,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "predict m failed: ValueError: boom" in done.stdout and "run r started" in done.stdout
+
+
+def test_a_programs_own_configure_goes_before_the_one_around_it(tmp_path: Path) -> None:
+    """Under `otel-ml run` its masking, level and service name are in force, and the run stays the same."""
+    (tmp_path / "own.py").write_text(
+        textwrap.dedent(
+            """
+            import logging, otel_ml
+            otel_ml.configure(
+                service_name="fraud-api", level="DEBUG", redaction=otel_ml.Redaction(keys=("customer_ref",))
+            )
+            logging.getLogger("a").debug("said", extra={"customer_ref": "CANARY"})
+            """
+        )
+    )
+    program = Path(sys.executable).with_name("otel-ml")
+    done = subprocess.run(
+        [str(program), "run", "--", sys.executable, "own.py"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (directory,) = (tmp_path / ".otel_ml").iterdir()
+    everything = done.stderr + "".join(path.read_text() for path in directory.iterdir())
+    assert "CANARY" not in everything
+    (record,) = [json.loads(t) for p in directory.glob("*.log") for t in p.read_text().splitlines() if '"said"' in t]
+    assert (record["service"], record["level"], directory.name.endswith(record["run_id"])) == (
+        "fraud-api",
+        "DEBUG",
+        True,
+    )
+
+
+def test_canaries_are_in_no_file_whatever_carried_them(tmp_path: Path) -> None:
+    """Attributes, names of spans, events, runs and loggers, metrics, resource, command line, extras, exceptions."""
+    script = tmp_path / "program.py"  # not `python -c`, whose code would be the command line
+    script.write_text(
+        textwrap.dedent("""
+        import logging, sys, otel_ml
+        from opentelemetry import metrics, trace
+        mail, secret = "canary@example.org", "CANARYSECRET"
+        sys.argv += ["--password", secret]
+        with otel_ml.configure(
+            logs=otel_ml.Logs(format="none"), resource_attributes={"db.password": secret, "owner": mail}
+        ) as telemetry:
+            with otel_ml.run(f"for {mail}", config={"api_key": secret}) as run:
+                with trace.get_tracer("third party").start_as_current_span(f"mail {mail}") as span:
+                    span.set_attribute("password", secret)
+                    span.add_event(f"to {mail}", {"token": secret})
+                metrics.get_meter("m").create_counter("sent").add(1, {"email": mail, "password": secret})
+                otel_ml.step(f"step {mail}")(lambda: 0)()
+                logging.getLogger(f"log.{mail}").info("to %s", mail, extra={"nested": {"password": secret}})
+                run.update_config({"api_key": secret + "2"})
+                try:
+                    otel_ml.inference(model="m")(lambda x: 1 / 0)({"email": mail, "password": secret})
+                except ZeroDivisionError:
+                    pass
+        print(telemetry.directory)
+    """)
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    directory = Path(done.stdout.strip())
+    leaks = [p.name for p in directory.iterdir() if "canary@" in p.read_text() or "CANARYSECRET" in p.read_text()]
+    assert leaks == []
+    assert len(list(directory.iterdir())) == 5

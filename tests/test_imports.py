@@ -18,10 +18,11 @@ PACKAGE = Path(otel_ml.__file__).parent
 # entry, free inside. "" is `otel_ml` itself, which gathers the public names: only what stands on it may import it.
 INSTRUMENTATION = (
     {"conventions", "errors", "version"},
+    {"loggers"},
     {"health", "options"},
     {"worker", "environment_table", "identity", "credentials", "key_names", "personal_data", "summaries", "threads"},
     {"plain_copy", "redaction"},
-    {"capture", "exceptions", "instruments", "propagation"},
+    {"capture", "exceptions", "instruments", "propagation", "unmasked"},
     {"environment", "operations"},
     {"run_record"},
     {"execution"},
@@ -30,7 +31,7 @@ INSTRUMENTATION = (
     {"decorators"},
 )
 DISTRO = (
-    {"settings", "manifest", "sdk_compat"},
+    {"settings", "manifest", "sdk_compat", "termination"},
     {"telemetry", "export"},
     {"tracing", "metrics", "logs"},
     {"configuration"},

@@ -26,7 +26,7 @@ def test_spans_logs_and_durations_of_a_test_are_captured(captured_telemetry: Cap
 
 def test_a_missing_span_or_log_is_named_with_what_there_is(captured_telemetry: CapturedTelemetry) -> None:
     """The message is enough to see what went wrong."""
-    otel_ml.step("there")(int)()
+    otel_ml.step("there")(lambda: 0)()
     logging.getLogger("app").warning("said")
     with pytest.raises(AssertionError, match=r"expected one span 'absent', found 0 among \['there'\]"):
         captured_telemetry.span("absent")
@@ -37,7 +37,7 @@ def test_a_missing_span_or_log_is_named_with_what_there_is(captured_telemetry: C
 def test_a_wrong_attribute_status_or_parent_shows_both(captured_telemetry: CapturedTelemetry) -> None:
     """Expected and found."""
     with otel_ml.step("outer"):
-        otel_ml.step("inner", attributes={"k": 1})(int)()
+        otel_ml.step("inner", attributes={"k": 1})(lambda: 0)()
     inner, outer = captured_telemetry.span("inner"), captured_telemetry.span("outer")
     with pytest.raises(AssertionError, match=r"expected attributes {'k': 2}, found {'k': 1}"):
         inner.has(attributes={"k": 2})

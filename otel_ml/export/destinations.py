@@ -48,8 +48,7 @@ def _make(signal: Signal, name: str, settings: Settings, directory: Path) -> Any
         if name == "file":
             return _FILES[signal](directory)
         if name == "otlp":
-            given = otlp.Endpoint.of(settings.endpoint, settings.headers) if settings.endpoint else None
-            return _OTLP[signal](given)
+            return _OTLP[signal](otlp.Endpoint.of(settings.endpoint, settings.headers))
         return _registered(signal, name)
     except Exception as error:  # a wrong certificate path, a broken plug-in: the other signals go on
         health.warn_once(

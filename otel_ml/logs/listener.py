@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from otel_ml import health, redaction
 from otel_ml.logs.entries import Entry
+from otel_ml.unmasked import masked_text
 
 Encoder = Callable[[Entry], bytes]
 LineSink = Callable[[Sequence[bytes]], object]
@@ -48,6 +49,7 @@ def mask(entry: Entry) -> None:
     try:
         redactor = redaction.current()
         entry.message = redactor.text(entry.message)
+        entry.logger = masked_text(entry.logger)
         if entry.extra:
             entry.extra = redactor.mapping(entry.extra)
         if entry.exception is not None:

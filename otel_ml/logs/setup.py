@@ -54,6 +54,8 @@ def start(
     configured = _is_configured()
     pipeline = LogPipeline(options, service, resource, directory, exporter, owns_stream=not _has_handlers())
     pipeline.attach(resource, options.level if set_level or not configured else None)
+    if configured and not pipeline.note:
+        pipeline.note = "logs: your logging configuration stays; our handler was added to the root logger"
     return pipeline
 
 

@@ -23,6 +23,7 @@ from opentelemetry.sdk.metrics.export import (
 from otel_ml import health, sdk_compat
 from otel_ml.metrics.histogram import CellHistogram
 from otel_ml.metrics.points import CellPoints
+from otel_ml.metrics.redacting import masked
 from otel_ml.worker import BatchWorker
 
 Histograms = Callable[[], Iterable[CellHistogram]]
@@ -83,7 +84,7 @@ class ExportingReader(PeriodicExportingMetricReader):
             self.collect()
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
-        data = self._points.add_to(metrics_data)
+        data = masked(self._points.add_to(metrics_data))
         result = self._target.export(data, timeout_millis=timeout_millis)
         self._delivered = result is MetricExportResult.SUCCESS
         if not self._delivered:
@@ -147,7 +148,7 @@ class ScrapeReader(MetricReader):
         return data
 
     def _receive_metrics(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> None:
-        self._received.data = self._points.add_to(metrics_data)
+        self._received.data = masked(self._points.add_to(metrics_data))
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """Give nothing from now on."""

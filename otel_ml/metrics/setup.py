@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader
 from opentelemetry.sdk.resources import Resource
 
 from otel_ml import conventions, health, sdk_compat
+from otel_ml.loggers import own_logger
 from otel_ml.metrics import active
 from otel_ml.metrics.histogram import CellHistogram
 from otel_ml.metrics.meter import MeterProvider
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from otel_ml.metrics.exposition import MetricsServer
 
-_logger = logging.getLogger(conventions.SCOPE)
+_logger = own_logger()
 
 _EXEMPLAR_FILTERS: dict[str, type[ExemplarFilter]] = {
     "trace_based": TraceBasedExemplarFilter,

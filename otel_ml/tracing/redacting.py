@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, Status
 
 from otel_ml import redaction
-from otel_ml.redaction import Redactor
+from otel_ml.unmasked import masked_mapping, masked_text
 
 
 def masked(span: ReadableSpan) -> ReadableSpan:
     """Return the span itself when nothing in it needs masking, else a masked copy."""
-    redactor = redaction.current()
-    given = span.attributes  # a new view each time it is read
-    attributes = _mapping(redactor, given)
-    given_events, given_links = span.events, span.links
-    events = [_event(redactor, event) for event in given_events]
-    links = [_link(redactor, link) for link in given_links]
-    name = _text(redactor, span.name)
-    status = _status(redactor, span.status)
+    given, given_events, given_links = span.attributes, span.events, span.links  # a new view each time they are read
+    attributes = masked_mapping(given)
+    events = [_event(event) for event in given_events]
+    links = [_link(link) for link in given_links]
+    name = masked_text(span.name)
+    status = _status(span.status)
     unchanged = (
         attributes is given
         and name == span.name
@@ -47,69 +42,22 @@ def masked(span: ReadableSpan) -> ReadableSpan:
     )
 
 
-class _Unmasked:
-    """Remembers what needed no masking: names and versions are the same on each span, and a look costs microseconds."""
-
-    def __init__(self, redactor: Redactor) -> None:
-        self.redactor = redactor
-        self._known: set[tuple[str, str]] = set()
-
-    def covers(self, items: Mapping[str, Any]) -> bool:
-        """Return whether nothing in a mapping needs masking, as far as that can be told without a copy."""
-        if not self.redactor.repeatable:
-            return False
-        known, is_sensitive = self._known, self.redactor.is_sensitive
-        for key, value in items.items():
-            if type(value) is str:
-                if (key, value) not in known and not self._learns(key, value):
-                    return False
-            elif not isinstance(value, (bool, int, float)) or is_sensitive(key):
-                return False
-        return True
-
-    def _learns(self, key: str, value: str) -> bool:
-        item = {key: value}
-        if self.redactor.mapping(item) != item:
-            return False
-        if len(value) <= _LONGEST and len(self._known) < _MOST:
-            self._known.add((key, value))
-        return True
-
-
-_LONGEST = 128
-_MOST = 8192
-_unmasked = _Unmasked(redaction.current())
-
-
-def _mapping(redactor: Redactor, items: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    global _unmasked  # noqa: PLW0603  what is known belongs to the redactor in force
-    if not items:
-        return items
-    if _unmasked.redactor is not redactor:
-        _unmasked = _Unmasked(redactor)
-    return items if _unmasked.covers(items) else redactor.mapping(items)
-
-
-def _text(redactor: Redactor, text: str) -> str:
-    """Mask a text of few different values, such as a span's name."""
-    masked_text = _mapping(redactor, {"": text})
-    return text if masked_text is None else str(masked_text.get("", redactor.text(text)))
-
-
-def _event(redactor: Redactor, event: Event) -> Event:
+def _event(event: Event) -> Event:
     given = event.attributes
-    attributes = _mapping(redactor, given)
-    return event if attributes is given else Event(event.name, attributes, event.timestamp)
+    attributes, name = masked_mapping(given), masked_text(event.name)
+    if attributes is given and name == event.name:
+        return event
+    return Event(name, attributes, event.timestamp)
 
 
-def _link(redactor: Redactor, link: Link) -> Link:
+def _link(link: Link) -> Link:
     given = link.attributes
-    attributes = _mapping(redactor, given)
+    attributes = masked_mapping(given)
     return link if attributes is given else Link(link.context, attributes)
 
 
-def _status(redactor: Redactor, status: Status) -> Status:
+def _status(status: Status) -> Status:
     if not status.description:
         return status
-    description = redactor.text(status.description)
+    description = redaction.current().text(status.description)
     return status if description == status.description else Status(status.status_code, description)

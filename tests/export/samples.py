@@ -90,51 +90,53 @@ def bounded(draw, items):
     return kept
 
 
+span_fields = st.fixed_dictionaries(
+    {
+        "name": text,
+        "context": contexts,
+        "parent": st.none() | contexts,
+        "attributes": attributes(),
+        "events": bounded(events),
+        "links": bounded(links),
+        "kind": st.sampled_from(SpanKind),
+        "status": statuses,
+        "start_time": st.none() | uint64,
+        "end_time": st.none() | uint64,
+    }
+)
+log_fields = st.fixed_dictionaries(
+    {
+        "timestamp": st.none() | uint64,
+        "observed_timestamp": uint64,
+        "context": (st.none() | contexts).map(
+            lambda own: trace.set_span_in_context(trace.INVALID_SPAN if own is None else trace.NonRecordingSpan(own))
+        ),
+        "severity_text": st.none() | text,
+        "severity_number": st.none() | st.sampled_from(SeverityNumber),
+        "body": values,
+        "attributes": st.none() | attributes(),
+        "event_name": st.none() | text,
+    }
+)
+few_resources = st.lists(resources, min_size=1, max_size=2)
+few_scopes = st.lists(st.none() | scopes, min_size=1, max_size=2)
+places = st.tuples(st.integers(0, 3), st.integers(0, 3))
+
+
 @st.composite
-def batches(draw, record):
-    """Lists of records that share a few resources and scopes, which also come as equal copies."""
-    about = draw(st.lists(resources, min_size=1, max_size=2))
-    by = draw(st.lists(st.none() | scopes, min_size=1, max_size=2))
+def batches(draw, fields, build):
+    """Records that share a few resources and scopes, which also come as equal copies."""
+    about, by = draw(few_resources), draw(few_scopes)
     about += [Resource(item.attributes, item.schema_url) for item in about]
     by += [copy.deepcopy(item) for item in by]
-    return draw(st.lists(record(st.sampled_from(about), st.sampled_from(by)), max_size=5))
+    drawn = draw(st.lists(st.tuples(fields, places), max_size=5))
+    return [build(record, about[i % len(about)], by[j % len(by)]) for record, (i, j) in drawn]
 
 
-def span(resource, scope):
-    return st.builds(
-        ReadableSpan,
-        name=text,
-        context=contexts,
-        parent=st.none() | contexts,
-        resource=resource,
-        attributes=attributes(),
-        events=bounded(events),
-        links=bounded(links),
-        kind=st.sampled_from(SpanKind),
-        status=statuses,
-        start_time=st.none() | uint64,
-        end_time=st.none() | uint64,
-        instrumentation_scope=scope,
-    )
-
-
-@st.composite
-def log_record(draw, resource, scope):
-    span_context = draw(st.none() | contexts)
-    current = trace.INVALID_SPAN if span_context is None else trace.NonRecordingSpan(span_context)
-    record = LogRecord(
-        timestamp=draw(st.none() | uint64),
-        observed_timestamp=draw(uint64),
-        context=trace.set_span_in_context(current),
-        severity_text=draw(st.none() | text),
-        severity_number=draw(st.none() | st.sampled_from(SeverityNumber)),
-        body=draw(values),
-        attributes=draw(st.none() | attributes()),
-        event_name=draw(st.none() | text),
-    )
-    return ReadableLogRecord(record, draw(resource), draw(scope))
-
-
+span_batches = batches(
+    span_fields, lambda record, about, by: ReadableSpan(**record, resource=about, instrumentation_scope=by)
+)
+log_batches = batches(log_fields, lambda record, about, by: ReadableLogRecord(LogRecord(**record), about, by))
 temporalities = st.sampled_from(AggregationTemporality)
 numbers = int64 | floats
 exemplars = st.lists(
