@@ -42,7 +42,10 @@ def span() -> Subject:
 
 
 def span_with_backlog(spans: int) -> Subject:
-    flush = _configure(metrics=False, logs=False, queue_size=spans + 1024, interval=3600.0)
+    """A batch as large as the queue: a full one would be exported at once, and nothing would wait."""
+    room = spans + 1024
+    traces = otel_ml.Traces(queue_size=room, batch_size=room, interval=3600.0)
+    flush = _configure(metrics=False, logs=False, traces=traces)
     return Subject(_step(predict), flush)
 
 
@@ -93,10 +96,10 @@ def raising() -> Subject:
     return Subject(call, flush)
 
 
-def _configure(*, encoding: bool = False, queue_size: int = QUEUE_SIZE, interval: float = 1.0, **signals: Any) -> Flush:
+def _configure(*, encoding: bool = False, interval: float = 1.0, **signals: Any) -> Flush:
     exporters.use_for_traces(encoding=encoding)
     options: dict[str, Any] = {
-        "traces": otel_ml.Traces(queue_size=queue_size, interval=interval),
+        "traces": otel_ml.Traces(queue_size=QUEUE_SIZE, interval=interval),
         "logs": otel_ml.Logs(format="none", directory=Path("logs").absolute(), queue_size=QUEUE_SIZE),
         **signals,
     }
