@@ -98,11 +98,6 @@ def configure_from_environment() -> None:
     log_uncaught_exceptions()
 
 
-def active() -> Telemetry | None:
-    """Return the telemetry that `configure` set up and that has not been shut down."""
-    return _active if _active is not None and not _active.closed else None
-
-
 def _warn_unchanged(new: Settings, old: Settings) -> None:
     names = [name for name in Settings.__dataclass_fields__ if getattr(new, name) != getattr(old, name)]
     names = [name for name in names if name != "origins"]

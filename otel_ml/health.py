@@ -50,6 +50,23 @@ def warn_once(key: str, message: str, *args: object) -> None:
         count_dropped("internal", "warning_failed")
 
 
+def not_delivered(signal: str, number: int, exporter: object) -> None:
+    """Count what an exporter did not get through, and warn about it once a signal.
+
+    Args:
+        signal: `traces`, `logs` or `metrics`.
+        number: Items that were in the export.
+        exporter: The exporter, whose class is named.
+    """
+    count_dropped(signal, "export_failed", number)
+    warn_once(
+        f"export:{signal}",
+        "%s could not be delivered (%s); losses are counted in otel_ml.dropped. `otel-ml doctor` says what answers.",
+        signal,
+        type(exporter).__name__,
+    )
+
+
 def internal_error(where: str, error: BaseException) -> None:
     """Count an exception of our own code that was survived, and warn about it once per place and type.
 

@@ -68,12 +68,12 @@ class Prediction(Operation):
     This is where a call's features, prediction, duration and failure meet: an audit record is written from here.
     """
 
-    __slots__ = ("_attributes", "_features", "_prediction_of")
+    __slots__ = ("_call_attributes", "_features", "_prediction_of")
 
     def __init__(
         self, spec: PredictionSpec, attributes: dict[str, Any], metric_attributes: dict[str, Any], features: object
     ) -> None:
-        self._attributes = {**spec.base.metric_attributes, **attributes}
+        self._call_attributes = attributes
         self._features = features
         self._prediction_of = spec.prediction
         super().__init__(spec.base, attributes, metric_attributes)
@@ -91,7 +91,8 @@ class Prediction(Operation):
 
     def failure_extra(self) -> dict[str, Any]:
         """Return model, versions and the masked features that the model was given."""
-        return {**self._attributes, conventions.FEATURES: capture.features(self._features)}
+        named = self._spec.metric_attributes
+        return {**named, **self._call_attributes, conventions.FEATURES: capture.features(self._features)}
 
 
 def feature_getter(function: Callable[..., Any] | None, features: str | Callable[..., object] | None) -> FeatureGetter:

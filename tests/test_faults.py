@@ -59,7 +59,7 @@ def test_an_endpoint_that_misbehaves_costs_counted_spans_and_nothing_else(fault:
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.split()[1]) == 50, done.stderr
     said = [json.loads(line)["message"] for line in done.stderr.splitlines() if "could not be delivered" in line]
-    assert len([message for message in said if message.startswith("spans")]) <= 1
+    assert len([message for message in said if message.startswith("traces")]) <= 1
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])

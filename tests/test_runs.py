@@ -351,6 +351,7 @@ def test_a_block_left_in_a_copy_of_its_context_ends(
 def test_leaving_what_was_not_entered_is_nothing() -> None:
     """A run that is left too often does not raise."""
     otel_ml.run("nightly").__exit__(None, None, None)
+    assert health.dropped() == {} and otel_ml.current_run() is None
 
 
 def test_the_environment_carries_the_run(

@@ -110,10 +110,7 @@ class OtlpSink:
         with suppress_instrumentation():
             result: Any = self._exporter.export(records)
         if result is not LogRecordExportResult.SUCCESS:
-            health.count_dropped("logs", "export_failed", len(records))
-            health.warn_once(
-                "logs:export_failed", "logs: an export failed; what cannot be exported is dropped and counted"
-            )
+            health.not_delivered("logs", len(records), self._exporter)
 
     def close(self, timeout: float) -> bool:
         """Export what is queued, then shut the exporter down; False when `timeout` seconds were not enough."""

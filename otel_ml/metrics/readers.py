@@ -88,13 +88,7 @@ class ExportingReader(PeriodicExportingMetricReader):
         result = self._target.export(data, timeout_millis=timeout_millis)
         self._delivered = result is MetricExportResult.SUCCESS
         if not self._delivered:
-            health.count_dropped("metrics", "export_failed", _count_points(data))
-            health.warn_once(
-                "export:metrics",
-                "metrics could not be delivered (%s); what could not is counted in otel_ml.dropped. "
-                "`otel-ml doctor` says what answers.",
-                type(self._target).__name__,
-            )
+            health.not_delivered("metrics", _count_points(data), self._target)
 
     def flush(self, timeout: float) -> bool:
         """Collect and export; False when that failed or took longer than `timeout` seconds."""

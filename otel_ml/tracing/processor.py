@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
-from opentelemetry import context as context_api
 from opentelemetry.context import Context
+from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
@@ -68,19 +67,10 @@ class QueueSpanProcessor(SpanProcessor):
 
     def _export(self, batch: list[ReadableSpan]) -> None:
         spans = [masked(span) for span in batch]
-        token = context_api.attach(context_api.set_value(context_api._SUPPRESS_INSTRUMENTATION_KEY, True))
-        try:
+        with suppress_instrumentation():
             result = self._exporter.export(spans)
-        finally:
-            context_api.detach(token)
         if result is not SpanExportResult.SUCCESS:
-            health.count_dropped("traces", "export_failed", len(batch))
-            health.warn_once(
-                "export:traces",
-                "spans could not be delivered (%s); they are lost, and counted in otel_ml.dropped. "
-                "`otel-ml doctor` says what answers.",
-                type(self._exporter).__name__,
-            )
+            health.not_delivered("traces", len(batch), self._exporter)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Wait until the queue is empty."""
@@ -92,13 +82,12 @@ class QueueSpanProcessor(SpanProcessor):
 
     def close(self, timeout: float) -> bool:
         """Flush and stop, waiting `timeout` seconds at most; False when spans were lost."""
-        deadline = time.monotonic() + timeout
         delivered = self._worker.close(timeout)
         try:
             self._exporter.shutdown()
         except Exception as error:
             health.internal_error("shutdown of the span exporter", error)
-        return delivered and time.monotonic() <= deadline + 1
+        return delivered
 
     def shutdown(self) -> None:
         """Flush and stop; called when the application shuts its provider down."""

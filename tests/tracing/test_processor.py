@@ -82,7 +82,7 @@ def test_a_refused_export_is_counted_and_said_once(caplog: pytest.LogCaptureFixt
         provider.get_tracer("t").start_span("s").end()
         assert processor.force_flush(10_000)
     assert health.dropped() == {("traces", "export_failed"): 2}
-    assert caplog.text.count("spans could not be delivered") == 1
+    assert caplog.text.count("traces could not be delivered") == 1
     processor.close(5)
 
 
