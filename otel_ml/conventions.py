@@ -124,6 +124,21 @@ EVENT_NAME: Final = "event.name"
 RUN_STARTED: Final = "otel_ml.run.start"
 """`event.name` of the log record that describes how a run was started."""
 
+RUN_ENDED: Final = "otel_ml.run.end"
+"""`event.name` of the log record that says how a run ended, and after how long."""
+
+RUN_STATUS: Final = "otel_ml.run.status"
+"""How a run ended: `ok`, `error` or `cancelled`. On its last log record."""
+
+OK: Final = "ok"
+"""`otel_ml.run.status` of a run that neither failed nor was cancelled."""
+
+FAILED: Final = "error"
+"""`otel_ml.run.status` of a run that an exception left, or whose command failed."""
+
+RUN_DURATION: Final = "otel_ml.run.duration"
+"""Wall-clock seconds from start to end of a run. On its last log record."""
+
 CONFIG_CHANGED: Final = "otel_ml.run.config.change"
 """`event.name` of the log record, and name of the span event, of a later change of a run's configuration."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from contextvars import ContextVar, Token
@@ -47,7 +48,7 @@ class Run:
         span: Its span; None when it is a run of a parent process.
     """
 
-    __slots__ = ("_lock", "_recorded", "_span", "config", "id", "name")
+    __slots__ = ("_lock", "_recorded", "_span", "_status", "config", "id", "name")
 
     def __init__(
         self, run_id: str, name: str, config: Mapping[str, Any] | None = None, span: Span | None = None
@@ -57,6 +58,7 @@ class Run:
         self.config = config
         self._recorded = None if config is None else _snapshot(config)
         self._span = span
+        self._status = conventions.OK
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -96,6 +98,7 @@ class Run:
             description: Description of the span's status.
         """
         _failed.set()
+        self._status = conventions.FAILED
         span = self._span or trace.get_current_span()
         span.set_attribute(conventions.ERROR_TYPE, kind)
         span.set_status(StatusCode.ERROR, description)
@@ -137,6 +140,8 @@ class Execution:
         self.owner = owner
         self.outer = _innermost.get()
         self.closed = False
+        self._began = time.monotonic()
+        self._seconds = 0.0
         self._outermost = RUN_KEY not in context.get_current()
         self._cleanup = ExitStack()
         self._tokens: tuple[Token[Context], Token[Execution | None]] | None = None
@@ -163,6 +168,7 @@ class Execution:
             if self._outermost:
                 carried = propagation.export_environment(run_context)
                 self._cleanup.callback(propagation.withdraw_environment, carried)
+                self._cleanup.callback(self._say_end, run_context)
             thread = run_record.start(span, run_context, self.run.name, self.run._recorded, outermost=self._outermost)
             if thread is not None:
                 self._cleanup.callback(thread.join, run_record.LONGEST_WAIT)
@@ -172,6 +178,7 @@ class Execution:
     def close(self, error: BaseException | None) -> None:
         """End the run; `error` is what left its block."""
         self.closed = True
+        self._seconds = time.monotonic() - self._began  # before the wait for the description of the start
         try:
             self._note(error)
         except Exception as own:
@@ -193,12 +200,19 @@ class Execution:
         if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
             return
         span = trace.INVALID_SPAN if self.run._span is None else self.run._span
+        self.run._status = conventions.CANCELLED if exceptions.is_cancellation(error) else conventions.FAILED
         if exceptions.is_cancellation(error):
             span.set_attribute(conventions.STATUS, conventions.CANCELLED)
             return
         _failed.set()
         if instruments.enabled:
             record_failure(span, error, _logger, f"run {self.run.name}", {})
+
+    def _say_end(self, run_context: Context) -> None:
+        try:
+            run_record.end(run_context, self.run.name, self.run._status, self._seconds)
+        except Exception as error:  # an application's handler may raise
+            health.internal_error("end of a run", error)
 
     def _leave(self) -> None:
         """Restore the context from before, also of outer runs that ended first; in another context do nothing."""

@@ -72,6 +72,29 @@ def _write(span: Span, run_context: Context, name: str, describe: Callable[[], d
         context.detach(token)
 
 
+def end(run_context: Context, name: str, status: str, seconds: float) -> None:
+    """Say in one INFO record how a run ended.
+
+    Args:
+        run_context: The context in which the run's span is current.
+        name: Name of the run.
+        status: `ok`, `error` or `cancelled`.
+        seconds: Wall-clock time that it took.
+    """
+    token = context.attach(run_context)
+    try:
+        outcome = {conventions.RUN_NAME: name, conventions.RUN_STATUS: status, conventions.RUN_DURATION: seconds}
+        _logger.info(
+            "run %s ended: %s after %.3f s",
+            name,
+            status,
+            seconds,
+            extra={conventions.EVENT_NAME: conventions.RUN_ENDED, **outcome},
+        )
+    finally:
+        context.detach(token)
+
+
 def config_changed(span: Span, name: str, changes: dict[str, dict[str, Any]]) -> None:
     """Write masked changes of a run's configuration to its span and in one INFO record."""
     span.add_event(conventions.CONFIG_CHANGED, {conventions.CONFIG_CHANGES: _json(changes)})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
 import json
@@ -11,6 +12,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -97,7 +99,7 @@ def test_the_start_is_described_once(captured_telemetry: CapturedTelemetry, monk
     with otel_ml.run("nightly", config={"seed": 7, "db": {"password": "hunter2"}}), otel_ml.run("inner"):
         pass
     record = captured_telemetry.log("run nightly started")
-    assert [log.logger for log in captured_telemetry.logs] == ["otel_ml.run"] and record.level == "INFO"
+    assert [log.message for log in captured_telemetry.logs][:1] == ["run nightly started"] and record.level == "INFO"
     config = record.attributes[conventions.RUN_CONFIG]
     assert config["seed"] == 7 and "hunter2" not in str(config)
     assert record.attributes[conventions.RUN_ENVIRONMENT]["OMP_NUM_THREADS"] == "3"
@@ -128,6 +130,33 @@ def test_a_large_configuration_is_bounded_on_the_span(captured_telemetry: Captur
     assert len(text) == 8192 and text.endswith("...")
 
 
+@pytest.mark.parametrize(
+    ("error", "status"), [(None, "ok"), (ValueError("bad"), "error"), (KeyboardInterrupt(), "cancelled")]
+)
+def test_the_end_is_said_with_status_and_duration(
+    captured_telemetry: CapturedTelemetry, error: BaseException | None, status: str
+) -> None:
+    """One INFO record inside the run's span, also of a run that fails or is cancelled."""
+    with contextlib.suppress(type(error) if error else ()), otel_ml.run("nightly"), otel_ml.run("inner"):
+        time.sleep(0.02)
+        if error is not None:
+            raise error
+    (record,) = [log for log in captured_telemetry.logs if log.message.startswith(f"run nightly ended: {status} after")]
+    assert record.level == "INFO" and record.span_id == captured_telemetry.span("run nightly").span_id
+    assert record.attributes[conventions.EVENT_NAME] == "otel_ml.run.end"
+    assert record.attributes[conventions.RUN_NAME] == "nightly"
+    assert record.attributes[conventions.RUN_STATUS] == status
+    assert 0.02 <= record.attributes[conventions.RUN_DURATION] < 60
+    assert not [log for log in captured_telemetry.logs if log.message.startswith("run inner ended")]
+
+
+def test_a_run_marked_as_failed_says_so_at_its_end(captured_telemetry: CapturedTelemetry) -> None:
+    """A command's exit code is no exception, and its run has failed all the same."""
+    with otel_ml.run("nightly") as current:
+        current.mark_failed("exit 3", "the command ended with 3")
+    assert [log for log in captured_telemetry.logs if log.message.startswith("run nightly ended: error after")]
+
+
 def test_a_description_that_takes_too_long_is_not_waited_for(
     captured_telemetry: CapturedTelemetry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,7 +170,7 @@ def test_a_description_that_takes_too_long_is_not_waited_for(
     go_on.set()
     thread.join()
     assert captured_telemetry.log("run nightly started").attributes[conventions.RUN_SEED] == 1
-    assert [log.level for log in captured_telemetry.logs] == ["INFO"], "the SDK complains of a write to an ended span"
+    assert {log.level for log in captured_telemetry.logs} == {"INFO"}, "the SDK complains of a write to an ended span"
 
 
 def test_a_description_that_fails_is_survived(
@@ -323,7 +352,7 @@ def test_a_block_left_in_another_context_ends(
     contextvars.copy_context().run(nightly.__exit__, None, None, None)
     captured_telemetry.span("run nightly").has(status="UNSET")
     assert carriers() == {} and otel_ml.current_run() is None
-    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert {record.levelname for record in caplog.records} == {"INFO"}
 
 
 def test_a_block_left_in_a_copy_of_its_context_ends(
