@@ -21,9 +21,9 @@ export PIP_ROOT_USER_ACTION := ignore
 
 # Folders are listed too: their time changes when a file in them goes away.
 SOURCES := $(shell find otel_ml -name __pycache__ -prune -o -print) $(wildcard README.md) LICENSE
-CHECKED := otel_ml tests $(wildcard benchmarks scripts examples)
+CHECKED := otel_ml tests $(wildcard benchmarks scripts examples grafana)
 
-.PHONY: help demo test lint typecheck format docs docs-check bench clean
+.PHONY: help demo test lint typecheck format docs docs-check dashboards stack-env stack-test stack-load bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,22 @@ docs: $(VENV)/.test $(VENV)/.installed ## Write the pages that are generated fro
 
 docs-check: $(VENV)/.test $(VENV)/.installed ## Check that the generated pages say what the code says
 	@$(BIN)/python scripts/generate_docs.py --check
+
+dashboards: $(VENV)/.test $(VENV)/.installed ## Write the Grafana dashboards from their code
+	@$(BIN)/python grafana/dashboards
+
+stack-env: ## Write the secrets that docker compose needs into .env
+	@$(PYTHON) scripts/write_stack_environment.py
+
+# Plain output, for a run of minutes; `--dist=loadgroup` has the tests that share one stack run in one process.
+STACK_TEST = servers=$$($(BIN)/python scripts/build_servers.py) && \
+	OTEL_ML_SERVERS="$$servers" $(BIN)/python -P -m pytest tests/stack --numprocesses=2 --dist=loadgroup
+
+stack-test: $(VENV)/.test $(VENV)/.installed ## Build the real servers, once, and test the stack end to end
+	@$(STACK_TEST)
+
+stack-load: $(VENV)/.test $(VENV)/.installed ## The same with outages of a minute and a load of two, and their figures
+	@export OTEL_ML_STACK_LONG=1; $(STACK_TEST) -rP -k "load or outage"
 
 bench: $(BENCH_VENV)/.installed ## Measure the cost of a call, beside other instrumentations
 	@$(BENCH_VENV)/bin/python -m benchmarks
