@@ -12,8 +12,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -136,6 +136,20 @@ class Server:
         assert self.process is not None
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return next(line.split(":", 1)[1] for line in lines if line.startswith(f"{name}:"))
+
+
+@contextmanager
+def running(*servers: Server) -> Iterator[None]:
+    """Start servers, wait until all are ready, and end them afterwards, the last one first."""
+    try:
+        for server in servers:
+            server.start()
+        for server in servers:
+            server.wait()
+        yield
+    finally:
+        for server in reversed(servers):
+            server.stop()
 
 
 def collector(

@@ -21,11 +21,9 @@ def is_real() -> bool:
 
 def tempo(directory: Path, prometheus_write: str = "") -> Server:
     """Return a Tempo with the shipped config, or its stand-in."""
-    port, internal, grpc, http = free_ports(4)
     if not _BINARY:
-        settings = {"DIRECTORY": str(directory), "GRPC": str(grpc), "HTTP": str(http), "HEALTH": str(port)}
-        configs = [Path(__file__).with_name("tempo_stand_in.yaml")]
-        return collector("tempo", configs, directory, settings, (grpc, http, port, internal))
+        return stand_in(directory)
+    port, internal, grpc, http = free_ports(4)
     settings = {
         "OTEL_ML_TEMPO_HOST": "127.0.0.1",
         "OTEL_ML_TEMPO_PORT": str(port),
@@ -39,6 +37,14 @@ def tempo(directory: Path, prometheus_write: str = "") -> Server:
     url = f"http://127.0.0.1:{port}"
     otlp = f"http://127.0.0.1:{http}"
     return Server("tempo", [*command, "-config.expand-env=true"], directory, url, f"{url}/ready", settings, otlp)
+
+
+def stand_in(directory: Path) -> Server:
+    """Return a collector that writes what would have reached Tempo to a file in a directory."""
+    grpc, http, health, internal = free_ports(4)
+    settings = {"DIRECTORY": str(directory), "GRPC": str(grpc), "HTTP": str(http), "HEALTH": str(health)}
+    configs = [Path(__file__).with_name("tempo_stand_in.yaml")]
+    return collector("tempo", configs, directory, settings, (grpc, http, health, internal))
 
 
 def spans(directory: Path) -> Iterator[dict[str, Any]]:

@@ -86,12 +86,10 @@ def test_load_is_taken_whole(sampling_stack: Stack) -> None:
     assert stack.gateway.memory < MEMORY
     kept = len({span["traceId"] for span in tempo.spans(stack.directory)}) / (requests * flood.TRACES)
     assert 0.04 < kept < 0.08, "five of a hundred, and the errors"
+    late = max(sent.late for sent in [*senders, logger])
     print(
-        f"\n{requests * spans / took:,.0f} spans/s and {records / took:,.0f} log records/s for {took:.0f} s, none refused;"
-        f" last request {max(sent.late for sent in [*senders, logger]):.1f} s late; {100 * kept:.1f} % of traces kept",
-        *(
-            f"{server.name}: {server.memory / 2**20:.0f} MB, {cores[server.name]:.2f} cores"
-            for server in stack.servers()
-        ),
+        f"\n{requests * spans / took:,.0f} spans/s, {records / took:,.0f} log records/s for {took:.0f} s, none refused",
+        f"last request {late:.1f} s late; {100 * kept:.1f} % of traces kept",
+        *(f"{one.name}: {one.memory / 2**20:.0f} MB, {cores[one.name]:.2f} cores" for one in stack.servers()),
         sep="\n  ",
     )

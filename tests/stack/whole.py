@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stack import tempo as tempo_or_stand_in
-from stack.servers import Server, agent, gateway, loki, prometheus
+from stack.servers import Server, agent, gateway, loki, prometheus, running
 
 
 @dataclass
@@ -53,12 +53,5 @@ def start_stack(directory: Path, **environment: str) -> Iterator[Stack]:
         **environment,
     }
     stack = Stack(directory, agent(directory, gate.otlp, environment), gate, logs, metrics, traces)
-    try:
-        for server in stack.servers():
-            server.start()
-        for server in stack.servers():
-            server.wait()
+    with running(*stack.servers()):
         yield stack
-    finally:
-        for server in reversed(stack.servers()):
-            server.stop()
