@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -11,34 +10,9 @@ import pytest
 
 from stack import tempo
 from stack.example import SECONDS, LoadedStack
+from stack.stores import eventually, lines, prometheus
 
 ANSWERED = {"POST /predict", "choose", "score", "predict credit", "features", "decide"}
-
-
-def eventually(look: Callable[[], Any], seconds: float = 60) -> Any:
-    """Look until there is something, and return it."""
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, "nothing was found"
-        time.sleep(1)
-    return found
-
-
-def lines(loaded: LoadedStack, query: str) -> list[tuple[dict[str, str], str]]:
-    """Return labels with structured metadata, and text, of the log lines that a LogQL query finds."""
-    since = time.time_ns() - 3600 * 10**9
-    found = httpx.get(
-        f"{loaded.loki.url}/loki/api/v1/query_range", params={"query": query, "start": since, "limit": 1000}, timeout=30
-    )
-    found.raise_for_status()
-    return [(stream["stream"], text) for stream in found.json()["data"]["result"] for _, text in stream["values"]]
-
-
-def prometheus(loaded: LoadedStack, path: str, **parameters: Any) -> Any:
-    """Return the data of an answer of Prometheus."""
-    found = httpx.get(f"{loaded.prometheus.url}/api/v1/{path}", params=parameters, timeout=30)
-    assert found.is_success, found.text
-    return found.json()["data"]
 
 
 def trace(loaded: LoadedStack, trace_id: str) -> dict[str, dict[str, Any]]:
@@ -81,7 +55,7 @@ def test_tempo_finds_the_request_by_its_id_and_by_traceql(loaded_stack: LoadedSt
 def test_the_log_lines_of_a_request_are_found_by_its_trace_id(loaded_stack: LoadedStack) -> None:
     """As LogQL, with labels of few values and everything else as structured metadata."""
     query = f'{{service_name="credit-api"}} | trace_id="{loaded_stack.trace_id}"'
-    ((facts, text),) = eventually(lambda: lines(loaded_stack, query))
+    ((facts, text),) = eventually(lambda: lines(loaded_stack.loki, query))
     assert text.startswith("version 2 scored 1 applicants")
     assert facts["severity_text"] == "INFO" and facts["scope_name"] == "credit.api" and len(facts["span_id"]) == 16
     assert facts["deployment_environment_name"] == "production", "the gateway says so where the sender did not"
@@ -95,7 +69,7 @@ def test_an_exemplar_leads_from_the_histogram_to_a_trace(loaded_stack: LoadedSta
 
     def look() -> list[dict[str, str]]:
         series = prometheus(
-            loaded_stack,
+            loaded_stack.prometheus,
             "query_exemplars",
             query='otel_ml_inference_duration_seconds_bucket{otel_ml_model_name="credit"}',
             start=time.time() - 3600,
@@ -114,7 +88,7 @@ def test_metrics_have_the_names_and_labels_of_the_design(loaded_stack: LoadedSta
 
     def count() -> float:
         found = prometheus(
-            loaded_stack,
+            loaded_stack.prometheus,
             "query",
             query='sum(otel_ml_inference_duration_seconds_count{service_name="credit-api",error_type="",'
             'otel_ml_model_name="credit",otel_ml_model_version=~"1|2"})',
@@ -129,7 +103,7 @@ def test_a_failing_prediction_is_found_with_its_reason(loaded_stack: LoadedStack
     """One ERROR line with error type, masked features and stack trace, in the failed request's trace."""
     (trace_id, *_) = loaded_stack.report["traces"]["failed"]
     query = f'{{service_name="credit-api"}} | severity_text="ERROR" | trace_id="{trace_id}"'
-    ((facts, text),) = eventually(lambda: lines(loaded_stack, query))
+    ((facts, text),) = eventually(lambda: lines(loaded_stack.loki, query))
     assert text.startswith("predict credit failed: ValueError") and facts["error_type"] == "ValueError"
     assert "Traceback" in facts["exception_stacktrace"] and "@" not in facts["otel_ml_features"]
     assert facts["otel_ml_model_name"] == "credit"
@@ -139,23 +113,23 @@ def test_a_training_run_is_found_by_its_run_id(loaded_stack: LoadedStack) -> Non
     """The line of its end leads to its id, and the id to all its lines; the failed run says that it failed."""
     ends = eventually(
         lambda: (
-            len(found := lines(loaded_stack, '{service_name="credit-training"} |= "run train-credit ended"')) == 2
+            len(found := lines(loaded_stack.loki, '{service_name="credit-training"} |= "run train-credit ended"')) == 2
             and found
         )
     )
     by_status = {facts["otel_ml_run_status"]: facts["otel_ml_run_id"] for facts, _ in ends}
     assert by_status.keys() == {"ok", "error"}
-    of_run = lines(loaded_stack, f'{{service_name="credit-training"}} | otel_ml_run_id="{by_status["ok"]}"')
+    of_run = lines(loaded_stack.loki, f'{{service_name="credit-training"}} | otel_ml_run_id="{by_status["ok"]}"')
     assert len(of_run) >= 8 and any("area under the curve" in text for _, text in of_run)
     failure = lines(
-        loaded_stack, f'{{service_name=~".+"}} | otel_ml_run_id="{by_status["error"]}" | detected_level="error"'
+        loaded_stack.loki, f'{{service_name=~".+"}} | otel_ml_run_id="{by_status["error"]}" | detected_level="error"'
     )
     assert any(facts["exception_type"] == "FileNotFoundError" for facts, _ in failure)
 
 
 def test_what_the_agent_reads_from_files_is_like_what_is_sent(loaded_stack: LoadedStack) -> None:
     """Log lines of a program that writes files have service, ids, severity and exception as OTLP has them."""
-    ((facts, text),) = eventually(lambda: lines(loaded_stack, '{service_name="files"} |= "it went wrong"'))
+    ((facts, text),) = eventually(lambda: lines(loaded_stack.loki, '{service_name="files"} |= "it went wrong"'))
     assert text == "it went wrong" and facts["detected_level"] == "error"
     assert facts["exception_type"] == "ZeroDivisionError" and "Traceback" in facts["exception_stacktrace"]
     assert len(facts["trace_id"]) == 32 and len(facts["span_id"]) == 16
@@ -164,5 +138,5 @@ def test_what_the_agent_reads_from_files_is_like_what_is_sent(loaded_stack: Load
 def test_audit_records_are_found_by_model_and_status(loaded_stack: LoadedStack) -> None:
     """Model and status are labels; a record keeps its id, by which a second copy would be seen."""
     query = '{service_name="audited-api", otel_ml_model_name="audited", otel_ml_status="error"}'
-    found = eventually(lambda: len(found := lines(loaded_stack, query)) == 5 and found)
+    found = eventually(lambda: len(found := lines(loaded_stack.loki, query)) == 5 and found)
     assert len({facts["otel_ml_audit_record_id"] for facts, _ in found}) == 5 and '"features"' in found[0][1]
