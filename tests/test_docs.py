@@ -10,11 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from support import is_ambient
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 SNIPPET = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -68,6 +69,38 @@ def test_a_shell_snippet_names_commands_that_exist(script: str, recorded: Path) 
             continue
         done = run(words, recorded)
         assert done.returncode == 0, (line, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("script", snippets("console"))
+def test_a_console_snippet_is_about_files_and_services_that_exist(script: str) -> None:
+    """Docker, kubectl and an installed collector are not here; what their commands name is. The example has its tests."""
+    targets = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for line in script.splitlines():
+        words = shlex.split(line, comments=True)
+        if not words:
+            continue
+        assert words[0] in ("make", "docker", "kubectl", "otelcol-contrib", "python", "otel-ml", "curl"), line
+        assert words[0] != "python" or (ROOT / "examples/serving" / words[1]).exists(), line
+        assert words[0] != "make" or set(words[1:]) <= set(targets), line
+        for named in re.findall(r"(?:--config|--from-file)=(\S+)", line):
+            assert (ROOT / named).exists() or (ROOT / "collector" / named).exists(), line
+
+
+@pytest.mark.parametrize("text", snippets("yaml"))
+def test_a_manifest_mounts_what_it_says(text: str) -> None:
+    """Every volume that a container mounts is declared, and every config that it starts with is shipped."""
+    for manifest in yaml.safe_load_all(text):
+        assert {"apiVersion", "kind", "metadata", "spec"} <= manifest.keys()
+        template = manifest["spec"].get("template")
+        if template is None:
+            continue
+        pod = template["spec"]
+        claims = [claim["metadata"]["name"] for claim in manifest["spec"].get("volumeClaimTemplates", [])]
+        declared = {volume["name"] for volume in pod.get("volumes", [])} | set(claims)
+        for container in [*pod.get("initContainers", []), *pod["containers"]]:
+            assert {mount["name"] for mount in container.get("volumeMounts", [])} <= declared
+            for argument in container.get("args", []):
+                assert (ROOT / "collector" / Path(argument.split("=")[1]).name).exists()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
