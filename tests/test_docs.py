@@ -73,7 +73,7 @@ def test_a_shell_snippet_names_commands_that_exist(script: str, recorded: Path) 
 
 @pytest.mark.parametrize("script", snippets("console"))
 def test_a_console_snippet_is_about_files_and_services_that_exist(script: str) -> None:
-    """Docker, kubectl and an installed collector are not here; what their commands name is. The example has its tests."""
+    """Docker, kubectl and a collector are not here, what their commands name is; the example has tests of its own."""
     targets = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for line in script.splitlines():
         words = shlex.split(line, comments=True)
