@@ -23,7 +23,7 @@ export PIP_ROOT_USER_ACTION := ignore
 SOURCES := $(shell find otel_ml -name __pycache__ -prune -o -print) $(wildcard README.md) LICENSE
 CHECKED := otel_ml tests $(wildcard benchmarks scripts examples grafana)
 
-.PHONY: help demo test lint typecheck format docs docs-check dashboards stack-env stack-test stack-load bench clean
+.PHONY: help demo install test lint typecheck format docs docs-check dashboards stack-env stack-test stack-load bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -31,7 +31,9 @@ help: ## List the targets
 demo: $(VENV)/.demo $(VENV)/.installed ## Train and serve a small model, and show its trace, logs and metrics
 	@$(BIN)/otel-ml demo
 
-test: $(VENV)/.test $(VENV)/.installed ## Run the tests on the built wheel, with branch coverage
+install: $(VENV)/.test $(VENV)/.installed ## Make the environment that the tests run in
+
+test: install ## Run the tests on the built wheel, with branch coverage
 	@$(BIN)/coverage erase
 	@echo "Running the tests on the installed wheel ..."
 	@$(BIN)/python -P -m coverage run -m pytest
