@@ -6,16 +6,20 @@ binary) a second collector takes its place, which writes what would have reached
 
 from __future__ import annotations
 
+import fcntl
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 import httpx
 
@@ -36,15 +40,29 @@ def binary(name: str) -> str:
 
 
 def free_ports(number: int) -> list[int]:
-    """Return ports on loopback that nobody uses."""
-    sockets = [socket.socket() for _ in range(number)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Return ports on loopback that nobody uses and no other test gets.
+
+    They are below those that the system gives to outgoing connections, and a lock on a file of its name keeps each for
+    this process.
+    """
+    found: list[int] = []
+    for port in random.sample(range(20_000, 32_000), 2_000):
+        lock = (Path(tempfile.gettempdir()) / f"otel_ml-port-{port}").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", port))
+        except OSError:
+            lock.close()
+            continue
+        _locks.append(lock)
+        found.append(port)
+        if len(found) == number:
+            return found
+    raise AssertionError("no free port was found")
+
+
+_locks: list[TextIO] = []
 
 
 @dataclass
@@ -232,6 +250,7 @@ def prometheus(directory: Path, targets: Mapping[str, str] | None = None) -> Ser
         "--web.enable-otlp-receiver",
         "--web.enable-remote-write-receiver",
         "--enable-feature=exemplar-storage",
+        "--enable-feature=created-timestamp-zero-ingestion",
         "--log.level=warn",
     ]
     url = f"http://127.0.0.1:{port}"
