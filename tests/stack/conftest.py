@@ -18,6 +18,7 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return None if servers.BINARIES or collection_path.name == "conftest.py" else True
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have all tests that look at the shared stack run in one process, so that it is started once."""
     for item in items:
