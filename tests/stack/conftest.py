@@ -10,25 +10,15 @@ import pytest
 from stack import example, servers
 from stack.whole import Stack, start_stack
 
-_SHARED = {"stack", "loaded_stack"}
-
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Leave these tests to `make stack-test`, which builds the servers."""
     return None if servers.BINARIES or collection_path.name == "conftest.py" else True
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have all tests that look at the shared stack run in one process, so that it is started once."""
-    for item in items:
-        if _SHARED & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group("stack"))
-
-
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """All servers, from the shipped configs."""
+    """All servers, from the shipped configs. Modules that use it are in one xdist group, so that it is started once."""
     with start_stack(tmp_path_factory.mktemp("stack")) as whole:
         yield whole
 

@@ -109,12 +109,12 @@ def test_a_log_file_arrives_with_the_names_of_otlp(server: Server, upstream: Otl
 
 
 def test_audit_segments_arrive_whole_and_can_be_indexed(server: Server, upstream: OtlpReceiver, tmp_path: Path) -> None:
-    """The line is the body; service, model and status belong to the resource, also where they differ from line to line."""
+    """The line is the body; service, model and status belong to the resource, also where lines differ."""
     lines = [
         json.dumps({
-            "record_id": f"r{number}", "event.name": "otel_ml.prediction", "time_unix_nano": 1795378105249851125 + number,
-            "service.name": "credit-api", "otel_ml.model.name": model, "otel_ml.model.version": "2", "otel_ml.status": status,
-            "severity_number": severity, "trace_id": TRACE, "span_id": SPAN, "features": {"income": 1.5},
+            "record_id": f"r{number}", "event.name": "otel_ml.prediction", "service.name": "credit-api",
+            "time_unix_nano": 1795378105249851125 + number, "otel_ml.model.name": model, "otel_ml.model.version": "2",
+            "otel_ml.status": status, "severity_number": severity, "trace_id": TRACE, "span_id": SPAN, "features": {"income": 1.5},
         })
         for number, (model, status, severity) in enumerate((("a", "ok", 9), ("b", "error", 17), ("a", "error", 17)) * 3)
     ]  # fmt: skip
@@ -175,7 +175,7 @@ def test_rotation_and_restarts_lose_no_line_and_repeat_none(
 
 
 def test_nothing_that_it_acknowledged_is_lost_by_a_kill(server: Server, upstream: OtlpReceiver, tmp_path: Path) -> None:
-    """The gateway is away, the agent is killed, both come back: spans, logs, points and lines of files are all there."""
+    """The gateway is away, the agent is killed, both come back: spans, logs, points and lines of files are there."""
     upstream.misbehave(Fault(status=503))
     server.start().wait()
     spans = [span() for _ in range(50)]

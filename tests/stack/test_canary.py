@@ -15,6 +15,8 @@ from stack.servers import TOKEN
 from stack.stores import eventually, lines, prometheus
 from stack.whole import Stack
 
+pytestmark = pytest.mark.xdist_group("stack")
+
 CARD, EMAIL, BEARER = "4111111111111111", "ada.canary@example.org", "c4n4ry-t0ken-0f-a-bearer"
 SECRETS = {"card": f"paid with {CARD}", "e-mail": f"sent to {EMAIL}", "header": f"Bearer {BEARER}"}
 TEXT = "; ".join(SECRETS.values())

@@ -12,6 +12,8 @@ from stack import tempo
 from stack.example import SECONDS, LoadedStack
 from stack.stores import eventually, lines, prometheus
 
+pytestmark = pytest.mark.xdist_group("stack")
+
 ANSWERED = {"POST /predict", "choose", "score", "predict credit", "features", "decide"}
 
 

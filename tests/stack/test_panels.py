@@ -11,6 +11,8 @@ import pytest
 from stack import tempo
 from stack.panel_queries import Asker, Query, Sources, panel_queries, rule_selectors, variable_queries
 
+pytestmark = pytest.mark.xdist_group("stack")
+
 WAIT = 120  # seconds, for all tests here together: rules are evaluated, and applications export, every minute
 LOOK_BACK = 1800
 MODELS = 3  # at most, after the load

@@ -44,8 +44,8 @@ SECRET_TEXTS = {
 }
 SECRET_KEYS = (
     "password", "db.password", "user_password", "userPassword", "client_secret", "AWS_SECRET_ACCESS_KEY", "api_key",
-    "apiKey", "X-API-Key", "http.request.header.authorization", "Authorization", "token", "access_token", "refreshToken",
-    "http.response.header.set-cookie", "credentials", "private_key", "passphrase",
+    "apiKey", "X-API-Key", "http.request.header.authorization", "Authorization", "token", "access_token",
+    "refreshToken", "http.response.header.set-cookie", "credentials", "private_key", "passphrase",
 )  # fmt: skip
 HARMLESS = {
     "uuid": "44155555-1234-4123-8123-123456789012",

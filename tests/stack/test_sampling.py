@@ -88,7 +88,7 @@ def test_at_one_percent_what_matters_is_kept_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("percentage", ["100", "100.0"])
 def test_at_all_percent_nothing_is_lost_by_a_kill(tmp_path: Path, percentage: str) -> None:
-    """What was acknowledged while the store was away is in the queue, not in the sampler's memory; each span comes once."""
+    """What was acknowledged while the store was away is in the queue, not in memory; each span comes once."""
     kinds = [trace_of("plain", "score", "decide") for _ in range(100)]
     kinds += [[span("epoch", attributes={conventions.RUN_ID: "a"})], trace_of("failing", "decide", error="x")]
     everything = [one for trace in kinds for one in trace]
@@ -113,7 +113,7 @@ def test_at_all_percent_nothing_is_lost_by_a_kill(tmp_path: Path, percentage: st
 
 
 def test_span_metrics_have_the_labels_of_the_design(tmp_path: Path) -> None:
-    """They name service, version and environment, and model or step, but no process, so that a restart forks no series."""
+    """They name service, version, environment, model or step, but no process: a restart forks no series."""
     attributes = {conventions.MODEL_NAME: "credit", conventions.MODEL_VERSION: "2", conventions.INPUT_ROWS: 3}
     failed = {conventions.STEP_NAME: "clean", conventions.ERROR_TYPE: "ValueError"}
     with OtlpReceiver() as stores, gateway_into(stores, tmp_path) as server:
