@@ -36,7 +36,7 @@ def build() -> dashboard.Dashboard:
     page.with_variable(variables.model(CALLS)).with_variable(variables.version(CALLS))
     page.with_variable(
         variables.one_of(
-            "slower", "Traces slower than", "For the table of slow traces", ["100ms", "250ms", "1s", "10ms"]
+            "slower", "Traces slower than", "For the table of slow traces", ["10ms", "50ms", "250ms", "1s"]
         )
     )
     sections = [

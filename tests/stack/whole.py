@@ -43,8 +43,11 @@ def start_stack(directory: Path, **environment: str) -> Iterator[Stack]:
     logs = loki(directory)
     gate = gateway(directory)
     targets = {"gateway": gate.url.removeprefix("http://"), "loki": logs.url.removeprefix("http://")}
+    traces = tempo_or_stand_in.tempo(directory)
+    if tempo_or_stand_in.is_real():
+        targets["tempo"] = traces.url.removeprefix("http://")
     metrics = prometheus(directory, targets)
-    traces = tempo_or_stand_in.tempo(directory, f"{metrics.url}/api/v1/write")
+    traces.environment = {**traces.environment, "OTEL_ML_PROMETHEUS_WRITE_ENDPOINT": f"{metrics.url}/api/v1/write"}
     gate.environment = {
         **gate.environment,
         "OTEL_ML_LOKI_ENDPOINT": logs.otlp,
