@@ -114,7 +114,8 @@ def test_audit_segments_arrive_whole_and_can_be_indexed(server: Server, upstream
         json.dumps({
             "record_id": f"r{number}", "event.name": "otel_ml.prediction", "service.name": "credit-api",
             "time_unix_nano": 1795378105249851125 + number, "otel_ml.model.name": model, "otel_ml.model.version": "2",
-            "otel_ml.status": status, "severity_number": severity, "trace_id": TRACE, "span_id": SPAN, "features": {"income": 1.5},
+            "otel_ml.status": status, "severity_number": severity, "trace_id": TRACE, "span_id": SPAN,
+            "features": {"income": 1.5},
         })
         for number, (model, status, severity) in enumerate((("a", "ok", 9), ("b", "error", 17), ("a", "error", 17)) * 3)
     ]  # fmt: skip

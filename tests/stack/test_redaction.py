@@ -63,6 +63,8 @@ HARMLESS = {
     "nested": {"a": 1, "b": 0.4532015112830366, "c": [1, 2]},
     "url": "http://host:8080/path?x=1",
     "prose": "basic training for the bearer of news: no secret, passwordless login",
+    "endings": "broken: pipe; a clearer v2 picture; rookie: yes; secretary: Ann",
+    "task": "task-44155555-1234-4123-8123-123456789012",
     "flag": True,
 }
 HARMLESS_KEYS = (
