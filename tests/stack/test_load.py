@@ -22,7 +22,7 @@ from stack.whole import Stack, start_stack
 LONG = bool(os.environ.get("OTEL_ML_STACK_LONG"))
 SECONDS = 120 if LONG else 10
 SPANS, LOGS = (52_000, 10_400) if LONG else (10_000, 2_000)  # a second
-MEMORY = 1638 * 2**20  # what docker-compose.yml gives the gateway
+MEMORY = 1600 * 2**20  # what docker-compose.yml gives the gateway
 SENDERS = 2
 
 
