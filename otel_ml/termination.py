@@ -50,7 +50,7 @@ class _Watch:
     def __init__(self, deliver: Callable[[], object], seconds: float) -> None:
         self._deliver = deliver
         self._seconds = seconds
-        self._c_handler: int | None = None
+        self._forking = threading.local()
         self._writer = -1
         self._told = False
         self._listen()
@@ -66,38 +66,46 @@ class _Watch:
         """Leave the signal alone from now on, unless it has come: then this was the delivery, and the process ends."""
         if self._told and self._is_handler():
             _end()
-        if _is_main_thread() and self._is_handler():
-            atexit.unregister(self._wait_for_end)
-            _watches.discard(self)
+        if not _is_main_thread() or self not in _watches:
+            return
+        _watches.discard(self)
+        atexit.unregister(self._wait_for_end)
+        if self._is_handler():
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            if (fd := signal.set_wakeup_fd(-1)) != self._writer:
-                signal.set_wakeup_fd(fd)
-            self._write(_STOP)
+        if (fd := signal.set_wakeup_fd(-1)) != self._writer:
+            signal.set_wakeup_fd(fd)
+        self._write(_STOP)
+        os.close(self._writer)
 
     def before_fork(self) -> None:
-        """Let the child begin with the default: until `after_in_child`, a handler there would speak to our pipe."""
-        self._c_handler = _libc().signal(signal.SIGTERM, None) if self._is_handler() else None
+        """Keep the signal away from the child until `after_in_child`: a handler there would speak to our pipe."""
+        if self._is_handler():
+            self._forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
 
     def after_in_parent(self) -> None:
-        """Put our handler back."""
-        if self._c_handler is not None:
-            _libc().signal(signal.SIGTERM, self._c_handler)
-            _libc().siginterrupt(signal.SIGTERM, 1)  # what Python sets, and `signal` does not
+        """Take the signal again; one that came meanwhile went to another thread, or comes now."""
+        if (mask := self._forking.__dict__.pop("mask", None)) is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def after_in_child(self) -> None:
         """Begin anew with a pipe and a thread of its own."""
-        if self._c_handler is not None:
-            self._listen()
-            signal.signal(signal.SIGTERM, self.tell)
+        if "mask" in self._forking.__dict__:
+            inherited = (self._reader, self._writer)
+            try:
+                self._listen()
+                for fd in inherited:
+                    os.close(fd)
+            finally:
+                self.after_in_parent()
 
     def _is_handler(self) -> bool:
         return signal.getsignal(signal.SIGTERM) == self.tell
 
     def _listen(self) -> None:
         inherited = self._writer
-        reader, self._writer = os.pipe()
+        self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
-        threading.Thread(target=self._wait, args=(reader,), name="otel_ml-sigterm", daemon=True).start()
+        threading.Thread(target=self._wait, args=(self._reader,), name="otel_ml-sigterm", daemon=True).start()
         if importlib.util.find_spec("trio") is not None:  # it warns when it finds that somebody uses this
             return
         with suppress(ValueError):  # not the main thread of the main interpreter
@@ -108,6 +116,7 @@ class _Watch:
         while True:
             heard = os.read(reader, 64)
             if _STOP in heard:
+                os.close(reader)
                 return
             if signal.SIGTERM in heard and self._is_handler():
                 break

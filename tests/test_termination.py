@@ -87,3 +87,56 @@ def test_a_child_of_fork_that_has_not_begun_ends_by_the_signal_alone(tmp_path: P
         cwd=tmp_path,
     )
     assert done.returncode == -15, done.stderr
+
+
+def test_forks_in_threads_leave_the_delivery_in_place(tmp_path: Path) -> None:
+    """Many forks at once, and a SIGTERM in the middle of them, which is delivered once they are over."""
+    done = run_python(
+        """
+        import os, signal, sys, threading, time, otel_ml
+        sys.setswitchinterval(1e-6)
+        telemetry = otel_ml.configure(directory="state")
+
+        def forks():
+            for _ in range(60):
+                child = os.fork()
+                if not child:
+                    os._exit(0)
+                os.waitpid(child, 0)
+
+        with otel_ml.step("recorded"):
+            threads = [threading.Thread(target=forks) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(20)
+        """,
+        cwd=tmp_path,
+    )
+    assert done.returncode == -15, done.stderr
+    written = "".join(path.read_text() for path in (tmp_path / "state").rglob("traces-*.jsonl"))
+    assert '"recorded"' in written
+
+
+def test_set_up_and_shutdown_leave_no_file_open(tmp_path: Path) -> None:
+    """Also where the program has set a handler of its own meanwhile."""
+    done = run_python(
+        """
+        import os, signal, time, otel_ml
+
+        def cycle(number):
+            telemetry = otel_ml.configure(directory="state", logs=False, metrics=False)
+            if number % 2:
+                signal.signal(signal.SIGTERM, lambda *_: None)
+            telemetry.shutdown()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            time.sleep(0.05)
+            return len(os.listdir("/proc/self/fd"))
+
+        counts = [cycle(number) for number in range(8)]
+        assert counts[-1] <= counts[1], counts
+        """,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
