@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 COLLECTOR = Path(__file__).parents[2] / "collector"
-MAIN = ("gateway.yaml", "agent.yaml")
+MAIN = ("gateway.yaml", "agent.yaml", "balancer.yaml")
 OVERLAYS = ("elasticsearch.yaml", "splunk.yaml", "tls.yaml")
 SECRETS = {"OTEL_ML_TOKEN", "OTEL_ML_ELASTICSEARCH_API_KEY", "OTEL_ML_SPLUNK_TOKEN"}
 VARIABLE = re.compile(r"\$\{([^}]*)\}")
@@ -67,9 +67,10 @@ def test_every_component_that_is_named_is_defined_and_used(name: str) -> None:
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_every_pipeline_begins_with_the_memory_limiter_and_none_has_a_batch_processor(name: str) -> None:
-    """What is refused is refused first; what is batched is batched behind the queue that keeps it."""
+    """What is refused is refused at the entrance; what is batched is batched behind the queue that keeps it."""
     for pipeline in WHOLE[name]["service"]["pipelines"].values():
-        assert pipeline["processors"][0] == "memory_limiter"
+        inner = all(receiver.startswith("forward/") for receiver in pipeline["receivers"])
+        assert ("memory_limiter" in pipeline["processors"][:1]) is not inner
         assert not any(one.partition("/")[0] == "batch" for one in pipeline["processors"])
 
 

@@ -22,7 +22,12 @@ from stack.whole import Stack, start_stack
 LONG = bool(os.environ.get("OTEL_ML_STACK_LONG"))
 SECONDS = 120 if LONG else 10
 SPANS, LOGS = (52_000, 10_400) if LONG else (10_000, 2_000)  # a second
-MEMORY = 1600 * 2**20  # what docker-compose.yml gives the gateway
+MEMORY = 1600 * 2**20  # GOMEMLIMIT of the gateway in docker-compose.yml
+# The limiter takes its percentages of the container's memory, and here there is no container: the same as figures.
+LIMITS = """
+processors:
+  memory_limiter: {limit_percentage: 0, spike_limit_percentage: 0, limit_mib: 1600, spike_limit_mib: 400}
+"""
 SENDERS = 2
 
 
@@ -30,7 +35,9 @@ SENDERS = 2
 def sampling_stack(tmp_path: Path) -> Iterator[Stack]:
     """A stack that keeps five traces of a hundred."""
     variables = {"OTEL_ML_SAMPLING_PERCENTAGE": "5", "GOMEMLIMIT": str(MEMORY)}
-    with start_stack(tmp_path, **variables) as whole:
+    limits = tmp_path / "limits.yaml"
+    limits.write_text(LIMITS)
+    with start_stack(tmp_path, limits, **variables) as whole:
         yield whole
 
 

@@ -33,15 +33,16 @@ class Stack:
 
 
 @contextmanager
-def start_stack(directory: Path, **environment: str) -> Iterator[Stack]:
+def start_stack(directory: Path, *overlays: Path, **environment: str) -> Iterator[Stack]:
     """Start the stack, wait until all of it is ready, and end it afterwards.
 
     Args:
         directory: Where data and output go.
+        *overlays: Configs that the gateway is given after its own.
         **environment: Variables of gateway and agent beside addresses and directories.
     """
     logs = loki(directory)
-    gate = gateway(directory)
+    gate = gateway(directory, None, *overlays)
     targets = {"gateway": gate.url.removeprefix("http://"), "loki": logs.url.removeprefix("http://")}
     traces = tempo_or_stand_in.tempo(directory)
     if tempo_or_stand_in.is_real():
