@@ -106,7 +106,7 @@ class _Watch:
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
         threading.Thread(target=self._wait, args=(self._reader,), name="otel_ml-sigterm", daemon=True).start()
-        if importlib.util.find_spec("trio") is not None:  # it warns when it finds that somebody uses this
+        if _trio_is_installed():  # it warns when it finds that somebody uses this
             return
         with suppress(ValueError):  # not the main thread of the main interpreter
             if (other := signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)) not in (-1, inherited):
@@ -144,6 +144,11 @@ class _Watch:
 
 _STOP = 0
 _watches: weakref.WeakSet[_Watch] = weakref.WeakSet()
+
+
+@functools.cache  # also for forked children: it looks through folders
+def _trio_is_installed() -> bool:
+    return importlib.util.find_spec("trio") is not None
 
 
 @functools.cache

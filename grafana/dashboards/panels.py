@@ -112,6 +112,13 @@ def coloured(panel: timeseries.Panel, colours: dict[str, str]) -> timeseries.Pan
     return panel
 
 
+def judged(panel: stat.Panel | bargauge.Panel, thresholds: dashboard.ThresholdsConfig) -> None:
+    """Show the last value of each series, in the colour of its threshold."""
+    panel.thresholds(thresholds)
+    panel.color_scheme(dashboard.FieldColor().mode(FieldColorModeId.THRESHOLDS))
+    panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
+
+
 def number(
     title: str,
     question: str,
@@ -124,9 +131,7 @@ def number(
 ) -> stat.Panel:
     """Return one big number with its course in the background, green, orange or red where thresholds are given."""
     panel = filled(stat.Panel(), title, question, [target]).unit(unit)
-    panel.thresholds(levels(doubtful, bad, low_is_bad=low_is_bad))
-    panel.color_scheme(dashboard.FieldColor().mode(FieldColorModeId.THRESHOLDS))
-    panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
+    judged(panel, levels(doubtful, bad, low_is_bad=low_is_bad))
     panel.color_mode(options.BigValueColorMode.VALUE).graph_mode(options.BigValueGraphMode.AREA)
     return panel.text_mode(options.BigValueTextMode.VALUE).no_value("-")
 
@@ -143,9 +148,7 @@ def bars(
 ) -> bargauge.Panel:
     """Return one horizontal bar a series, the worst at its own colour."""
     panel = filled(bargauge.Panel(), title, question, [target]).unit(unit).min(0)
-    panel.thresholds(levels(doubtful, bad, low_is_bad=low_is_bad))
-    panel.color_scheme(dashboard.FieldColor().mode(FieldColorModeId.THRESHOLDS))
-    panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
+    judged(panel, levels(doubtful, bad, low_is_bad=low_is_bad))
     panel.orientation(options.VizOrientation.HORIZONTAL).display_mode(options.BarGaugeDisplayMode.BASIC)
     return panel.value_mode(options.BarGaugeValueMode.COLOR).show_unfilled(True)
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from stack.servers import REPOSITORY, Server, binary
+from stack.servers import REPOSITORY, binary
 
 GRAFANA = REPOSITORY / "grafana"
 RESOURCE = {"service.name": "credit-api", "service.namespace": "bank", "deployment.environment.name": "production"}
@@ -36,22 +33,6 @@ def run(program: str, *arguments: str | Path, **environment: str) -> str:
 
 def attributes(values: Mapping[str, str]) -> list[dict[str, Any]]:
     return [{"key": key, "value": {"stringValue": value}} for key, value in values.items()]
-
-
-def eventually(look: Callable[[], Any], seconds: float = 60) -> Any:
-    """Look until there is something, and return it."""
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, "nothing was found"
-        time.sleep(0.5)
-    return found
-
-
-def ask(prometheus: Server, path: str, **parameters: Any) -> Any:
-    """Return the data of an answer of Prometheus's API."""
-    answer = httpx.get(f"{prometheus.url}/api/v1/{path}", params=parameters, timeout=30)
-    assert answer.is_success, answer.text
-    return answer.json()["data"]
 
 
 def runbook_queries(language: str) -> list[str]:

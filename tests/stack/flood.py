@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 import numpy as np
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from stack.otlp_requests import pairs
 
 TRACES, SPANS = 200, 5  # in one request
 LOGS = 500
@@ -60,7 +61,7 @@ def spans_template(service: str = "flood") -> Template:
     marks = np.random.default_rng(1)
     request = ExportTraceServiceRequest()
     resource = request.resource_spans.add()
-    resource.resource.attributes.append(_pair("service.name", service))
+    resource.resource.attributes.extend(pairs({"service.name": service}))
     scope = resource.scope_spans.add()
     scope.scope.name = "otel_ml"
     begin, end = _mark(1), _mark(2)
@@ -83,13 +84,15 @@ def spans_template(service: str = "flood") -> Template:
                     kind=Span.SPAN_KIND_SERVER if not index else Span.SPAN_KIND_INTERNAL,
                     start_time_unix_nano=begin,
                     end_time_unix_nano=end,
-                    attributes=[
-                        _pair("otel_ml.step.name", name),
-                        _pair("otel_ml.model.name", "credit"),
-                        _pair("otel_ml.model.version", "1" if number % 5 else "2"),
-                        _pair("otel_ml.input.rows", 1),
-                        _pair("code.function.name", f"service.CreditModel.{name.split()[0].lower()}"),
-                    ],
+                    attributes=pairs(
+                        {
+                            "otel_ml.step.name": name,
+                            "otel_ml.model.name": "credit",
+                            "otel_ml.model.version": "1" if number % 5 else "2",
+                            "otel_ml.input.rows": 1,
+                            "code.function.name": f"service.CreditModel.{name.split()[0].lower()}",
+                        }
+                    ),
                     status=Status(code=Status.STATUS_CODE_ERROR if number < ERRORS and index == 3 else 0),
                 )
             )
@@ -101,7 +104,7 @@ def logs_template(service: str = "flood") -> Template:
     marks = np.random.default_rng(2)
     request = ExportLogsServiceRequest()
     resource = request.resource_logs.add()
-    resource.resource.attributes.append(_pair("service.name", service))
+    resource.resource.attributes.extend(pairs({"service.name": service}))
     scope = resource.scope_logs.add()
     scope.scope.name = "credit.api"
     ids: list[list[bytes]] = [[], []]
@@ -115,19 +118,14 @@ def logs_template(service: str = "flood") -> Template:
         times[record.time_unix_nano] = number
         record.severity_number, record.severity_text = 9, "INFO"
         record.body.string_value = f"version 1 scored {number} applicants, declined {number // 3}"
-        record.attributes.append(_pair("code.function.name", "predict"))
-        record.attributes.append(_pair("code.line.number", 128))
-        record.attributes.append(_pair("applicants", number))
+        record.attributes.extend(
+            pairs({"code.function.name": "predict", "code.line.number": 128, "applicants": number})
+        )
     return Template(request.SerializeToString(), ids, times)
 
 
 def _mark(number: int) -> int:
     return (_MARK << 56) | (_MARK << 48) | (number << 8) | _MARK
-
-
-def _pair(key: str, value: str | int) -> KeyValue:
-    held = AnyValue(string_value=value) if isinstance(value, str) else AnyValue(int_value=value)
-    return KeyValue(key=key, value=held)
 
 
 @dataclass

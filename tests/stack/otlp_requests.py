@@ -19,7 +19,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from receivers import OtlpReceiver
-from stack.servers import TOKEN, Server, gateway
+from stack.servers import TOKEN, Server, gateway, running
 
 # Our receiver takes gzip, and no zstd.
 READABLE = """
@@ -148,7 +148,5 @@ def gateway_into(stores: OtlpReceiver, directory: Path, *overlays: Path, **envir
     names = ("LOKI", "TEMPO", "PROMETHEUS")
     settings = {f"OTEL_ML_{name}_ENDPOINT": stores.http_url for name in names}
     server = gateway(directory, {**settings, "OTEL_ML_SPAN_METRICS_INTERVAL": "1s", **environment}, readable, *overlays)
-    try:
-        yield server.start().wait()
-    finally:
-        server.stop()
+    with running(server):
+        yield server

@@ -11,8 +11,10 @@ import httpx
 import pytest
 
 from stack import servers
-from stack.backends import GRAFANA, RESOURCE, SPAN, TRACE, ask, attributes, eventually, run, runbook_queries
+from stack.backends import GRAFANA, RESOURCE, SPAN, TRACE, attributes, run, runbook_queries
 from stack.servers import Server
+from stack.stores import eventually
+from stack.stores import prometheus as ask
 
 pytestmark = pytest.mark.xdist_group("prometheus")  # it is started once
 
@@ -26,10 +28,8 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("prometheus")
     (directory / "prometheus-config/alertmanagers").mkdir(parents=True)
     server = servers.prometheus(directory)
-    try:
-        yield server.start().wait()
-    finally:
-        server.stop()
+    with servers.running(server):
+        yield server
 
 
 def push_metrics(prometheus: Server, service: str, age: float = 0, count: int = 4) -> httpx.Response:

@@ -20,10 +20,8 @@ pytestmark = pytest.mark.xdist_group("loki")  # it is started once
 def loki(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A Loki with the shipped config."""
     server = servers.loki(tmp_path_factory.mktemp("loki"))
-    try:
-        yield server.start().wait()
-    finally:
-        server.stop()
+    with servers.running(server):
+        yield server
 
 
 def record(text: str, age: float = 0, **more: Any) -> dict[str, Any]:

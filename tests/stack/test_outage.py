@@ -16,12 +16,9 @@ from typing import Any
 
 import httpx
 import pytest
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from stack import tempo
+from stack.otlp_requests import counter, logs, record, span, traces
 from stack.servers import Server
 from stack.whole import Stack, start_stack
 
@@ -37,39 +34,19 @@ def own_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield whole
 
 
-def _resource(holder: Any, service: str) -> Any:
-    group = holder.add()
-    group.resource.attributes.append(KeyValue(key="service.name", value=AnyValue(string_value=service)))
-    return group
-
-
 def spans_request(service: str, numbers: range) -> bytes:
     """Encode a span for each number, which is its name."""
-    request = ExportTraceServiceRequest()
-    scope = _resource(request.resource_spans, service).scope_spans.add()
-    for number in numbers:
-        now = time.time_ns()
-        span = scope.spans.add(name=f"n{number}", trace_id=os.urandom(16), span_id=os.urandom(8))
-        span.start_time_unix_nano, span.end_time_unix_nano = now - 1000, now
-    return request.SerializeToString()
+    return traces([span(f"n{number}") for number in numbers], {"service.name": service}).SerializeToString()
 
 
 def logs_request(service: str, numbers: range) -> bytes:
     """Encode a log record for each number, which is its body."""
-    request = ExportLogsServiceRequest()
-    scope = _resource(request.resource_logs, service).scope_logs.add()
-    for number in numbers:
-        record = scope.log_records.add(time_unix_nano=time.time_ns(), severity_number=9)
-        record.body.string_value = f"n{number}"
-    return request.SerializeToString()
+    return logs([record(f"n{number}") for number in numbers], {"service.name": service}).SerializeToString()
 
 
 def metrics_request(service: str, numbers: range) -> bytes:
-    """Encode one point of a gauge, whose value is the first number: several would share a millisecond."""
-    request = ExportMetricsServiceRequest()
-    metric = _resource(request.resource_metrics, service).scope_metrics.add().metrics.add(name="outage.number")
-    metric.gauge.data_points.add(time_unix_nano=time.time_ns(), as_int=numbers[0])
-    return request.SerializeToString()
+    """Encode one point of a counter, whose value is the first number: several would share a millisecond."""
+    return counter(numbers[0], {}, {"service.name": service}).SerializeToString()
 
 
 @dataclass
@@ -142,7 +119,7 @@ def stored_logs(stack: Stack, service: str) -> Counter[int]:
 
 def stored_points(stack: Stack, service: str) -> Counter[int]:
     """Count the samples in Prometheus, by value."""
-    query = f'outage_number{{service_name="{service}"}}[1h]'
+    query = f'test_count_total{{service_name="{service}"}}[1h]'
     answer = httpx.get(f"{stack.prometheus.url}/api/v1/query", params={"query": query}, timeout=60)
     answer.raise_for_status()
     return Counter(int(float(value)) for one in answer.json()["data"]["result"] for _, value in one["values"])

@@ -11,8 +11,10 @@ import pytest
 
 from stack import servers
 from stack import tempo as tempo_or_stand_in
-from stack.backends import DAY, RESOURCE, SPAN, STACK, TRACE, ask, attributes, eventually, runbook_queries
+from stack.backends import DAY, RESOURCE, SPAN, STACK, TRACE, attributes, runbook_queries
 from stack.servers import Server
+from stack.stores import eventually
+from stack.stores import prometheus as ask
 
 pytestmark = [
     pytest.mark.xdist_group("tempo"),  # it is started once
@@ -26,20 +28,16 @@ CLIENT, SERVER = 3, 2
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Where Tempo writes its service graph."""
     server = servers.prometheus(tmp_path_factory.mktemp("prometheus"))
-    try:
-        yield server.start().wait()
-    finally:
-        server.stop()
+    with servers.running(server):
+        yield server
 
 
 @pytest.fixture(scope="module")
 def tempo(prometheus: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A real Tempo with the shipped config, which sends its service graph to Prometheus."""
     server = tempo_or_stand_in.tempo(tmp_path_factory.mktemp("tempo"), f"{prometheus.url}/api/v1/write")
-    try:
-        yield server.start().wait()
-    finally:
-        server.stop()
+    with servers.running(server):
+        yield server
 
 
 def push_span(
