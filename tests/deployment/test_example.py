@@ -221,17 +221,25 @@ def test_metrics_are_open_metrics_and_probes_leave_no_trace(service: Service) ->
 
 def test_the_load_is_the_mix_that_it_promises_and_does_not_wait_for_a_slow_server(service: Service) -> None:
     """A stop of one second shows in a fifth of the requests of five; a load that waited for answers would show few."""
-    stop = threading.Timer(2.5, service.process.send_signal, [signal.SIGSTOP])
-    go_on = threading.Timer(3.5, service.process.send_signal, [signal.SIGCONT])
     folder = service.folder / "load"
     folder.mkdir()
-    stop.start()
-    go_on.start()
+    before = len(service.spans())
+
+    def pause() -> None:
+        deadline = time.monotonic() + 60
+        while len(service.spans()) == before and time.monotonic() < deadline:  # until the load has begun
+            time.sleep(0.05)
+        service.process.send_signal(signal.SIGSTOP)
+        time.sleep(1)
+        service.process.send_signal(signal.SIGCONT)
+
+    pausing = threading.Thread(target=pause)
+    pausing.start()
     arguments = ["--url", service.url, "--rate", "40", "--seconds", "5", "--json"]
     try:
         done = run("load.py", *arguments, folder=folder)
     finally:
-        service.process.send_signal(signal.SIGCONT)
+        pausing.join()
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["kinds"] == {"single": 180, "small": 6, "large": 6, "faulty": 8}
