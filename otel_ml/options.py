@@ -24,19 +24,23 @@ class Traces:
         queue_size: Ended spans that may wait for the exporter; one more is dropped and counted.
         batch_size: Largest number of spans in one export.
         interval: Seconds between two exports.
+        accelerate: Whether a tracer provider of the SDK that the application has set is made as fast as ours, in place:
+            its processors, exporters, sampler and limits stay.
 
     Raises:
-        ConfigurationError: A value is not a positive number.
+        ConfigurationError: A value is not a positive number, or `accelerate` no truth value.
     """
 
     queue_size: int = 8192
     batch_size: int = 512
     interval: float = 1.0
+    accelerate: bool = False
 
     def __post_init__(self) -> None:
         _whole("Traces.queue_size", self.queue_size, least=1)
         _whole("Traces.batch_size", self.batch_size, least=1)
         _seconds("Traces.interval", self.interval)
+        _truth_value("Traces.accelerate", self.accelerate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +122,7 @@ class Logs:
         for name in ("max_age", "retention_age"):
             _seconds(f"Logs.{name}", getattr(self, name), zero=True)
         for name in ("compress", "append"):
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigurationError(f"Logs.{name}", getattr(self, name), "True or False")
+            _truth_value(f"Logs.{name}", getattr(self, name))
         _whole("Logs.queue_size", self.queue_size, least=1)
 
 
@@ -170,6 +173,11 @@ def _seconds(option: str, value: object, *, zero: bool = False) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     if not number or value < 0 or (value == 0 and not zero):  # type: ignore[operator]
         raise ConfigurationError(option, value, f"a number of seconds {'of 0 or more' if zero else 'above 0'}")
+
+
+def _truth_value(option: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise ConfigurationError(option, value, "True or False")
 
 
 def _one_of(option: str, value: object, allowed: tuple[str, ...]) -> None:

@@ -5,50 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter
 
 from otel_ml import health, sdk_compat
 from otel_ml.options import Traces
 from otel_ml.runs import Run
-from otel_ml.tracing.processor import QueueSpanProcessor, RunSpanProcessor
-
-
-class SwitchProcessor(SpanProcessor):
-    """Hands spans to the processors of the pipeline that is active; to none after it was closed.
-
-    A processor cannot be taken off a provider again, and a provider can be set once a process: this is what lets
-    `configure` be called anew after `shutdown`.
-    """
-
-    def __init__(self) -> None:
-        self.targets: tuple[SpanProcessor, ...] = ()
-
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Tell each target."""
-        for target in self.targets:
-            target.on_start(span, parent_context)
-
-    def on_end(self, span: ReadableSpan) -> None:
-        """Tell each target."""
-        for target in self.targets:
-            target.on_end(span)
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Flush each target."""
-        return all([target.force_flush(timeout_millis) for target in self.targets])
-
-    def shutdown(self) -> None:
-        """Shut each target down; called when the application shuts its provider down."""
-        targets, self.targets = self.targets, ()
-        for target in targets:
-            target.shutdown()
-
+from otel_ml.tracing.processor import QueueSpanProcessor
+from otel_ml.tracing.provider import TracerProvider, accelerate
+from otel_ml.tracing.run_attributes import RunAttributes
+from otel_ml.tracing.switch import SwitchProcessor
 
 _own: TracerProvider | None = None
-_switches: dict[int, tuple[TracerProvider, SwitchProcessor]] = {}  # by id: a provider need not be hashable
+_switches: dict[int, tuple[sdk.TracerProvider, SwitchProcessor]] = {}  # by id: a provider need not be hashable
 
 
 class TracePipeline:
@@ -76,7 +46,7 @@ class TracePipeline:
 
     def close(self, timeout: float) -> bool:
         """Flush and stop; the provider stays, and its spans go nowhere until a new pipeline is started."""
-        self._switch.targets = ()
+        self._switch.close()
         return all([queue.close(timeout) for queue in self._queues])
 
 
@@ -105,7 +75,7 @@ def start(
     elif provider is _own:
         sdk_compat.update_resource(provider, resource)
         sdk_compat.update_sampler(provider)
-    elif isinstance(provider, TracerProvider):
+    elif isinstance(provider, sdk.TracerProvider):
         return _join(provider, options, exporters if foreign_export else [], on_run)
     else:
         kind = f"{type(provider).__module__}.{type(provider).__qualname__}"
@@ -114,25 +84,28 @@ def start(
 
 
 def _join(
-    provider: TracerProvider, options: Traces, exporters: list[SpanExporter], on_run: Callable[[Run], None]
+    provider: sdk.TracerProvider, options: Traces, exporters: list[SpanExporter], on_run: Callable[[Run], None]
 ) -> TracePipeline:
     pipeline = _connect(provider, options, exporters, on_run)
     added = "run ids and our exporter were added" if exporters else "run ids were added, its exporters are yours"
     pipeline.note = f"traces: your TracerProvider stays; {added}"
+    if options.accelerate:
+        is_fast = accelerate(provider)
+        pipeline.note += "; its spans are fast" if is_fast else f"; a {type(provider).__qualname__} cannot be made fast"
     return pipeline
 
 
 def _connect(
-    provider: TracerProvider, options: Traces, exporters: list[SpanExporter], on_run: Callable[[Run], None]
+    provider: sdk.TracerProvider, options: Traces, exporters: list[SpanExporter], on_run: Callable[[Run], None]
 ) -> TracePipeline:
     known = _switches.get(id(provider))
     switch = known[1] if known is not None else _attach(provider)
     queues = [QueueSpanProcessor(exporter, options) for exporter in exporters]
-    switch.targets = (RunSpanProcessor(on_run), *queues)
+    switch.open((RunAttributes(on_run).start,), tuple(queue.on_end for queue in queues), tuple(queues))
     return TracePipeline(switch, queues)
 
 
-def _attach(provider: TracerProvider) -> SwitchProcessor:
+def _attach(provider: sdk.TracerProvider) -> SwitchProcessor:
     switch = SwitchProcessor()
     try:
         provider.add_span_processor(switch)

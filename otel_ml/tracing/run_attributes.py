@@ -1,0 +1,38 @@
+"""The run's identity on every span that starts inside a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from opentelemetry.context import Context
+
+from otel_ml import conventions, health, runs
+from otel_ml.runs import Run
+
+
+class RunAttributes:
+    """Puts the run's id and name on spans that start.
+
+    Args:
+        on_run: Called with each run when its first span in this process starts.
+    """
+
+    def __init__(self, on_run: Callable[[Run], None]) -> None:
+        self._on_run = on_run
+        self._attributes: dict[tuple[str, str], dict[str, str]] = {}
+
+    def start(self, span: Any, parent_context: Context | None = None) -> None:
+        """Add the attributes of the run that is current in the span's parent context; never raises."""
+        try:
+            run = runs.current_run(parent_context)
+            if run is None:
+                return
+            attributes = self._attributes.get((run.id, run.name))
+            if attributes is None:
+                attributes = {conventions.RUN_ID: run.id, conventions.RUN_NAME: run.name}
+                self._attributes[run.id, run.name] = attributes
+                self._on_run(run)
+            span.set_attributes(attributes)
+        except Exception as error:
+            health.internal_error("run attributes of a span", error)

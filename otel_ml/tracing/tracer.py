@@ -1,0 +1,239 @@
+"""The tracer: decides, draws ids and fills the slots of a span, in one function for all but the rare cases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from random import getrandbits  # of the generator that Python seeds anew in a forked child
+from time import time_ns
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk import trace as sdk
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, TraceFlags
+
+from otel_ml.current_span import SPAN_KEY, get_context
+from otel_ml.tracing import sdk_layout
+from otel_ml.tracing.active_span import ActiveSpan
+from otel_ml.tracing.locked_span import CONCRETE, LockedSpan
+from otel_ml.tracing.sampling import TRACE_ID_MASK, Bounds, bounds_of
+from otel_ml.tracing.shared import SharedState
+from otel_ml.tracing.span import Span
+from otel_ml.tracing.span_layout import UNSET
+from otel_ml.tracing.unsampled_span import UnsampledSpan
+
+_INTERNAL: Final = SpanKind.INTERNAL
+_RANDOM: Final = TraceFlags.RANDOM_TRACE_ID
+_WATCHED: Final = frozenset(
+    {
+        "_instrumentation_scope",
+        "_span_limits",
+        "_tracer_config",
+        "_tracer_metrics",
+        "id_generator",
+        "resource",
+        "sampler",
+        "span_class",
+        "span_processor",
+    }
+)
+_new = object.__new__
+
+
+class Tracer(sdk.Tracer):
+    """See `opentelemetry.sdk.trace.Tracer`; made from one by `adopt`.
+
+    What of it spans need is compiled, and compiled anew when one of its attributes is set.
+    """
+
+    span_class: type[Span] = CONCRETE
+    _shared: SharedState
+    _bounds: Bounds | None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+        if name in _WATCHED and "_shared" in self.__dict__:
+            self._compile()
+
+    def _compile(self) -> None:
+        state = self.__dict__
+        state["_shared"] = SharedState(
+            self.resource,
+            self._instrumentation_scope,
+            self.instrumentation_info,
+            self._span_limits,
+            self.span_processor,
+            self.sampler,
+        )
+        asked_each_time = (
+            type(self.id_generator) is not RandomIdGenerator
+            or sdk_layout.counts_spans(self)
+            or not sdk_layout.is_enabled(self)
+        )
+        state["_bounds"] = None if asked_each_time else bounds_of(self.sampler)
+
+    def start_as_current_span(  # type: ignore[override]  # noqa: PLR0917  the SDK's signature
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = _INTERNAL,
+        attributes: Mapping[str, Any] | None = None,
+        links: Sequence[Link] | None = (),
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+        end_on_exit: bool = True,
+    ) -> ActiveSpan:
+        """Return a context manager, and decorator of functions and coroutines, around a span that is current in it."""
+        active = _new(ActiveSpan)
+        active.tracer = self
+        active.arguments = (
+            name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
+        )  # fmt: skip
+        active.end_on_exit = end_on_exit
+        return active
+
+    def start_span(  # noqa: PLR0912, PLR0915, PLR0917  the SDK's signature; in one piece, for a call costs 60 ns
+        self,
+        name: str,
+        context: Context | None = None,
+        kind: SpanKind = _INTERNAL,
+        attributes: Mapping[str, Any] | None = None,
+        links: Sequence[Link] | None = (),
+        start_time: int | None = None,
+        record_exception: bool = True,
+        set_status_on_exception: bool = True,
+    ) -> trace.Span:
+        """Start a span; `context` is where its parent is, default the current one."""
+        bounds = self._bounds
+        if bounds is None:
+            return self._ask_and_start(
+                name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
+            )
+        parent: Any = (get_context() if context is None else context).get(SPAN_KEY)
+        if parent is None:
+            parent_context = None
+        elif type(parent) is self.span_class:  # spares the look whether it is a span
+            parent_context = parent._span_context or parent.get_span_context()
+        else:
+            parent_context = _context_of(parent)
+        if parent_context is None or not parent_context[5]:
+            parent_context = None
+            trace_id = getrandbits(128) or getrandbits(128)
+            flags: int = _RANDOM
+            state = None
+            bound = bounds[0]
+        else:
+            trace_id, _, remote, parent_flags, state, _ = parent_context
+            flags = parent_flags & _RANDOM
+            bound = bounds[(3 if remote else 1) + (parent_flags & 1)]
+        if bound <= trace_id & TRACE_ID_MASK:
+            dropped = _new(UnsampledSpan)
+            dropped._trace_id = trace_id
+            dropped._span_id = getrandbits(64) or getrandbits(64)
+            dropped._trace_flags = sdk_layout.FLAGS[flags]
+            dropped._trace_state = state
+            dropped._span_context = None
+            return dropped
+        shared = self._shared
+        span_class = self.span_class
+        span = _new(span_class)
+        if span_class is not Span:
+            LockedSpan.prepare(span)
+        span._shared = shared
+        span._name = name
+        span._trace_id = trace_id
+        span._span_id = getrandbits(64) or getrandbits(64)
+        span._trace_flags = sdk_layout.FLAGS[flags | 1]
+        span._trace_state = state
+        span._span_context = span._end_time = span._values = span._bounded = span._event_list = None
+        span._link_list = span._record_end_metrics = None
+        span._parent = parent_context
+        span._kind = kind
+        span._dropped = 0
+        span._status = UNSET
+        span._record_exception = record_exception
+        span._set_status_on_exception = set_status_on_exception
+        span._start_time = None
+        if attributes:
+            span._put_all(attributes)
+        if links:
+            span._put_links(links)
+        if shared.watched._span_processors is not shared.known:
+            shared.route()
+        span._start_time = time_ns() if start_time is None else start_time
+        switch = shared.switch
+        if switch is not None:
+            for start in switch.starters:
+                start(span, context)
+        else:
+            shared.processor.on_start(span, parent_context=context)
+        return span
+
+    def _ask_and_start(  # noqa: PLR0917  those of `start_span`
+        self,
+        name: str,
+        context: Context | None,
+        kind: SpanKind,
+        attributes: Mapping[str, Any] | None,
+        links: Sequence[Link] | None,
+        start_time: int | None,
+        record_exception: bool,
+        set_status_on_exception: bool,
+    ) -> trace.Span:
+        """Start a span as the SDK does: with a sampler or ids to be asked for, with metrics, or switched off."""
+        links = links or ()
+        parent: SpanContext | None = trace.get_current_span(context).get_span_context()
+        if parent is not None and not isinstance(parent, SpanContext):
+            raise TypeError("parent_span_context must be a SpanContext or None.")
+        if not sdk_layout.is_enabled(self):
+            return NonRecordingSpan(parent)  # type: ignore[arg-type]  # as the SDK does, which gives it None too
+        if parent is None or not parent.is_valid:
+            parent = None
+            trace_id = self.id_generator.generate_trace_id()
+        else:
+            trace_id = parent.trace_id
+        result = self.sampler.should_sample(context, trace_id, name, kind, attributes, links)
+        random = self.id_generator.is_trace_id_random() if parent is None else parent.trace_flags.random_trace_id
+        sampled, recording = result.decision.is_sampled(), result.decision.is_recording()  # type: ignore[no-untyped-call]
+        flags = sdk_layout.FLAGS[(1 if sampled else 0) | (_RANDOM if random else 0)]
+        span_id = self.id_generator.generate_span_id()
+        span_context = SpanContext(
+            trace_id, span_id, is_remote=False, trace_flags=flags, trace_state=result.trace_state
+        )
+        record_end_metrics = self._tracer_metrics.start_span(parent, result.decision)
+        if not recording:
+            return NonRecordingSpan(context=span_context)
+        span = _new(self.span_class)
+        if self.span_class is not Span:
+            LockedSpan.prepare(span)
+        span._begin(self._shared, name, span_context, parent, kind)
+        span._record_exception, span._set_status_on_exception = record_exception, set_status_on_exception
+        span._record_end_metrics = record_end_metrics
+        if result.attributes:
+            span._put_all(result.attributes)
+        if links:
+            span._put_links(links)
+        span.start(start_time=start_time, parent_context=context)
+        return span
+
+
+def _context_of(parent: object) -> SpanContext | None:
+    context = parent.get_span_context() if isinstance(parent, trace.Span) else None
+    if context is not None and not isinstance(context, SpanContext):
+        raise TypeError("parent_span_context must be a SpanContext or None.")
+    return context
+
+
+def adopt(tracer: sdk.Tracer) -> bool:
+    """Turn a tracer of the SDK into ours, in place: whoever holds it has a fast one. False for a sub-class of it."""
+    kind = type(tracer)
+    if kind is Tracer:
+        return True
+    # By name: the class is another one after somebody reloaded the SDK's module.
+    if (kind.__module__, kind.__qualname__) != ("opentelemetry.sdk.trace", "Tracer"):
+        return False
+    tracer.__class__ = Tracer
+    tracer._compile()  # type: ignore[attr-defined]
+    return True
