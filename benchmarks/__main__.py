@@ -61,11 +61,15 @@ def _positive(text: str) -> int:
 
 
 def _keep(result: dict[str, Any], page: str, folder: Path) -> None:
-    date = result["machine"]["date"][:10]
-    (folder / "results").mkdir(parents=True, exist_ok=True)
-    (folder / "results" / f"{date}.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    (folder / "results" / f"{date}.md").write_text(page, "utf-8")
-    (folder / "RESULTS.md").write_text(page, "utf-8")
+    """Keep a run in `results/`, and put the newest page of each Python together in RESULTS.md, the oldest first."""
+    kept = folder / "results"
+    kept.mkdir(parents=True, exist_ok=True)
+    name = f"{machine.python_series()}_{result['machine']['date'][:10]}"
+    (kept / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    (kept / f"{name}.md").write_text(page, "utf-8")
+    newest = {path.name.partition("_")[0]: path for path in sorted(kept.glob("*_*.md"))}
+    pages = [path.read_text("utf-8") for _, path in sorted(newest.items())]
+    (folder / "RESULTS.md").write_text("\n".join(pages), "utf-8")
 
 
 if __name__ == "__main__":

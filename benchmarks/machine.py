@@ -27,6 +27,11 @@ def describe() -> dict[str, object]:
     }
 
 
+def python_series() -> str:
+    """Return implementation and minor version of this Python, as in `cpython-3.11`."""
+    return f"{platform.python_implementation().lower()}-{'.'.join(platform.python_version_tuple()[:2])}"
+
+
 def _cpu() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text("utf-8", "replace").splitlines() if cpuinfo.exists() else []

@@ -9,18 +9,14 @@ from benchmarks.summary import NOT_THERE_YET
 Record = dict[str, Any]
 
 INTRODUCTION = """\
-# What a call costs
+# What a call costs on {python}
 
-Written by `make bench`; the figures behind it are in `results/`. Every subject runs in a process of its own. In each of
+Written by `make bench`, for another Python by `make bench PYTHON=...`; the figures behind it are in `results/`. Every subject runs in a process of its own. In each of
 {rounds} rounds they take turns at {calls:,} calls of the same function, which does nothing, so all rows are one
 interleaved run. Median and minimum are over rounds, of the time that the caller waits. CPU is that of all threads until
 everything recorded has been exported; on a busy machine it is the steadier figure. A ratio is the median of the ratios
 within each round, to a bare span of the stock SDK unless the row says otherwise; goals are held against it. Absolute
 figures differ between machines: compare ratios.
-"""
-UNDERNEATH = """\
-This release puts its spans through the tracer of the stock SDK, so a call of ours contains a stock span and cannot be
-cheaper than one. A tracer of our own is to replace it; the goals are those of the finished design.
 """
 
 
@@ -28,7 +24,7 @@ def markdown(result: Record) -> str:
     """Return the page for one result, as `__main__` puts it together."""
     rows, settings = result["rows"], result["settings"]
     parts = [
-        INTRODUCTION.format(**settings),
+        INTRODUCTION.format(**settings, python=result["machine"]["python"]),
         _verdict(rows),
         "## The ladder\n",
         _ladder([row for row in rows if row["kind"] == "calls" and row["group"] == "ours"]),
@@ -51,8 +47,7 @@ def _verdict(rows: list[Record]) -> str:
     holding = [row for row in goals if row["holds"] is True]
     failing = [row for row in goals if row["holds"] is False]
     silent = len(goals) - len(holding) - len(failing)
-    text = f"**Of {len(goals)} goals {len(holding)} hold, {len(failing)} do not, and {silent} could not be judged.**\n"
-    return f"{text}{UNDERNEATH}" if failing else text
+    return f"**Of {len(goals)} goals {len(holding)} hold, {len(failing)} do not, and {silent} could not be judged.**\n"
 
 
 def _ladder(rows: list[Record]) -> str:

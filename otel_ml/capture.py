@@ -45,6 +45,8 @@ def rows_and_columns(value: object) -> tuple[int | None, int | None]:
         value: Anything.
     """
     kind = type(value)
+    if kind is float or kind is str or kind is int or kind is bool:
+        return None, None
     try:
         is_plain = kind is dict or kind is list or kind is tuple
         known = None if is_plain else summaries.recognised(kind)  # first: a sparse matrix may be a dict
@@ -55,6 +57,9 @@ def rows_and_columns(value: object) -> tuple[int | None, int | None]:
             return _rows_of_sequence(value, kind)
         if issubclass(kind, dict):
             first = next(iter(dict.values(value)), None)  # type: ignore[arg-type]
+            inner = type(first)
+            if inner is float or inner is str or inner is int:  # a look at a class that is not known costs more
+                return 1, dict.__len__(value)  # type: ignore[arg-type]
             in_columns = issubclass(type(first), (list, tuple)) or _is_array(first)
             return (rows_and_columns(first)[0] if in_columns else 1), dict.__len__(value)  # type: ignore[arg-type]
         return None, None

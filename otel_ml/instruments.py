@@ -15,6 +15,9 @@ from otel_ml.version import VERSION
 enabled: bool = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true"
 """False turns every decorator into a plain call; `OTEL_SDK_DISABLED=true` sets it at import."""
 
+bound: object = None
+"""Another object after each `bind`: what is kept of these instruments is found anew then."""
+
 tracer: trace.Tracer
 step_duration: metrics.Histogram
 inference_duration: metrics.Histogram
@@ -30,7 +33,8 @@ def bind(
         tracer_provider: Where spans go; None: the global provider, now or whenever it is set.
         meter_provider: Where measurements go; None: the global provider, now or whenever it is set.
     """
-    global tracer, step_duration, inference_duration, inference_rows  # noqa: PLW0603  the one place that binds them
+    # The one place that binds them.
+    global bound, tracer, step_duration, inference_duration, inference_rows  # noqa: PLW0603
     tracer = trace.get_tracer(conventions.SCOPE, VERSION, tracer_provider)
     meter = metrics.get_meter(conventions.SCOPE, VERSION, meter_provider)
     step_duration = meter.create_histogram(
@@ -48,6 +52,7 @@ def bind(
     inference_rows = meter.create_counter(
         conventions.INFERENCE_ROWS, unit="{row}", description="Rows that inference calls were given."
     )
+    bound = object()
 
 
 bind()

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Token
 from dataclasses import dataclass, field
-from typing import Any
+from time import perf_counter_ns
+from typing import Any, Final
 
-from opentelemetry import context, trace
+from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.metrics import Histogram
-from opentelemetry.trace import Span, StatusCode
+from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from otel_ml import conventions, exceptions, health, instruments
+from otel_ml.current_span import attach, detach, get_context, set_context
+from otel_ml.series import Series
 
-Attributes = Mapping[str, Any]
+_INTERNAL: Final = SpanKind.INTERNAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +36,18 @@ class Spec:
 
     span_name: str
     logger: logging.Logger
-    histogram: Callable[[], Histogram]
+    histogram: Callable[[], Any]
     attributes: dict[str, Any]
     metric_attributes: dict[str, Any]
     code: tuple[str, int, str] = field(default=("", 0, ""))
+    series: Series = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "series", Series(self.histogram, self.metric_attributes))
 
     def start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
         """Begin one call; what it was called with is of no interest to a step."""
-        return Operation(self)
+        return Operation(self, self.attributes, self.series)
 
 
 class Operation:
@@ -50,42 +55,50 @@ class Operation:
 
     Args:
         spec: What was known at decoration.
-        attributes: Further span attributes of this call.
-        metric_attributes: Those of the duration, when they differ from the spec's.
+        attributes: Of the span.
+        series: Where the duration is counted.
     """
 
-    __slots__ = ("_context", "_items", "_spec", "_started", "_token", "metric_attributes", "span")
+    __slots__ = ("_context", "_items", "_series", "_spec", "_started", "_token", "span")
 
-    def __init__(
-        self, spec: Spec, attributes: Attributes | None = None, metric_attributes: dict[str, Any] | None = None
-    ) -> None:
+    def __init__(self, spec: Spec, attributes: dict[str, Any], series: Series) -> None:
         self._spec = spec
+        self._series = series
         self._token: Token[Context] | None = None
         self._context: Context | None = None
         self._items = 0
-        self.metric_attributes = spec.metric_attributes if metric_attributes is None else metric_attributes
         self.span: Span = trace.INVALID_SPAN
         try:
-            merged = spec.attributes if attributes is None else {**spec.attributes, **attributes}
-            self.span = instruments.tracer.start_span(spec.span_name, attributes=merged)
-            self._token = context.attach(trace.set_span_in_context(self.span))
+            span = self.span = instruments.tracer.start_span(spec.span_name, None, _INTERNAL, attributes)
+            self._token = attach(span)
         except Exception as error:
             health.internal_error("start of a span", error)
-        self._started = time.perf_counter_ns()
+        self._started = perf_counter_ns()
 
     def stop(self, result: object) -> None:
         """End a call that returned."""
-        self._finish(self.metric_attributes)
+        seconds = (perf_counter_ns() - self._started) * 1e-9
+        try:  # while the span is current: other histograms than ours take their exemplar from there
+            self._series.bind().observe(seconds, self.span)
+        except Exception as error:
+            health.internal_error("recording of a duration", error)
+        self._end_span()
 
     def fail(self, error: BaseException) -> None:
         """End a call that raised: status, `error.type`, and once per exception an event and an ERROR log."""
         if exceptions.is_cancellation(error):
             self._end_early(conventions.CANCELLED)
         elif isinstance(error, SystemExit) and error.code in (None, 0):
-            self._finish(self.metric_attributes)
+            Operation.stop(self, None)
         else:
+            seconds = (perf_counter_ns() - self._started) * 1e-9
             self._record(error)
-            self._finish({**self.metric_attributes, conventions.ERROR_TYPE: exceptions.error_type(error)})
+            try:
+                failed = {**self._series.attributes, conventions.ERROR_TYPE: exceptions.error_type(error)}
+                self._spec.histogram().record(seconds, failed)
+            except Exception as own:
+                health.internal_error("recording of a duration", own)
+            self._end_span()
 
     @contextmanager
     def abandoning(self) -> Iterator[None]:
@@ -106,7 +119,7 @@ class Operation:
         """Leave the span's context while a generator waits for its consumer."""
         try:
             self._items += 1
-            self._context = context.get_current()
+            self._context = get_context()
             self._leave()
         except Exception as error:
             health.internal_error("suspension of a generator", error)
@@ -115,7 +128,7 @@ class Operation:
         """Enter the context that `suspend` left."""
         try:
             if self._context is not None:
-                self._token = context.attach(self._context)
+                self._token = set_context(self._context)
         except Exception as error:
             health.internal_error("resumption of a generator", error)
 
@@ -133,14 +146,9 @@ class Operation:
             self.span.set_attribute(conventions.STATUS, status)
         except Exception as error:
             health.internal_error("end of a span", error)
-        self._finish(self.metric_attributes)
+        Operation.stop(self, None)
 
-    def _finish(self, metric_attributes: dict[str, Any]) -> None:
-        seconds = (time.perf_counter_ns() - self._started) * 1e-9
-        try:  # while the span is current: the histogram takes its exemplar from there
-            self._spec.histogram().record(seconds, metric_attributes)
-        except Exception as error:
-            health.internal_error("recording of a duration", error)
+    def _end_span(self) -> None:
         try:
             if self._items:
                 self.span.set_attribute(conventions.ITEMS, self._items)
@@ -152,7 +160,7 @@ class Operation:
     def _leave(self) -> None:
         token, self._token = self._token, None
         if token is not None:
-            context.detach(token)
+            detach(token)
 
 
 def record_failure(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from otel_ml import capture, conventions, health, instruments
+from otel_ml import capture, conventions, health
 from otel_ml.errors import ConfigurationError
 from otel_ml.operations import Operation, Spec
+from otel_ml.series import Series, SeriesByVersion
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 FeatureGetter = Callable[[tuple[Any, ...], dict[str, Any]], object]
@@ -32,34 +33,51 @@ class PredictionSpec:
     feature_version: str | Callable[[Any], object] | None
     features: FeatureGetter
     prediction: Callable[[Any], object] | None
+    attributes: dict[str, Any] = field(init=False)
+    series: SeriesByVersion = field(init=False)
+
+    def __post_init__(self) -> None:
+        known = {
+            key: value
+            for key, value in (
+                (conventions.MODEL_VERSION, self.version),
+                (conventions.FEATURE_VERSION, self.feature_version),
+            )
+            if isinstance(value, str)
+        }
+        object.__setattr__(self, "attributes", {**self.base.attributes, **known})
+        base = self.base
+        by_version = SeriesByVersion(base.histogram, base.metric_attributes, conventions.MODEL_VERSION)
+        object.__setattr__(self, "series", by_version)
 
     def start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
         """Begin one inference call."""
-        attributes: dict[str, Any] = {}
-        metric_attributes = self.base.metric_attributes
+        attributes = self.attributes
         features: object = None
+        version = self.version if type(self.version) is str else None
         try:
             features = self.features(args, kwargs)
             rows, columns = capture.rows_and_columns(features)
-            version = _resolve(self.version, args)
-            feature_version = _resolve(self.feature_version, args)
-            attributes = {
-                key: value
-                for key, value in (
-                    (conventions.MODEL_VERSION, version),
-                    (conventions.FEATURE_VERSION, feature_version),
-                    (conventions.INPUT_ROWS, rows),
-                    (conventions.INPUT_COLUMNS, columns),
-                )
-                if value is not None
-            }
-            if version is not None:
-                metric_attributes = {**metric_attributes, conventions.MODEL_VERSION: version}
+            if (version is None and self.version is not None) or callable(self.feature_version):
+                version = _resolve(self.version, args)
+                attributes = self._resolved(version, _resolve(self.feature_version, args))
             if rows is not None:
-                instruments.inference_rows.add(rows, metric_attributes)
+                self.series.of(version).bind().add_rows(rows)
+                if columns is not None:
+                    attributes = {**attributes, conventions.INPUT_ROWS: rows, conventions.INPUT_COLUMNS: columns}
+                else:
+                    attributes = {**attributes, conventions.INPUT_ROWS: rows}
         except Exception as error:  # version= and features= are the caller's functions
             health.internal_error("reading of features or version", error)
-        return Prediction(self, attributes, metric_attributes, features)
+        return Prediction(self, attributes, self.series.of(version), features)
+
+    def _resolved(self, version: str | None, feature_version: str | None) -> dict[str, Any]:
+        attributes = dict(self.attributes)
+        if version is not None:
+            attributes[conventions.MODEL_VERSION] = version
+        if feature_version is not None:
+            attributes[conventions.FEATURE_VERSION] = feature_version
+        return attributes
 
 
 class Prediction(Operation):
@@ -68,15 +86,13 @@ class Prediction(Operation):
     This is where a call's features, prediction, duration and failure meet: an audit record is written from here.
     """
 
-    __slots__ = ("_call_attributes", "_features", "_prediction_of")
+    __slots__ = ("_attributes", "_features", "_prediction_of")
 
-    def __init__(
-        self, spec: PredictionSpec, attributes: dict[str, Any], metric_attributes: dict[str, Any], features: object
-    ) -> None:
-        self._call_attributes = attributes
+    def __init__(self, spec: PredictionSpec, attributes: dict[str, Any], series: Series, features: object) -> None:
+        self._attributes = attributes
         self._features = features
         self._prediction_of = spec.prediction
-        super().__init__(spec.base, attributes, metric_attributes)
+        super().__init__(spec.base, attributes, series)
 
     def stop(self, result: object) -> None:
         """End a call that returned, with the rows of its prediction."""
@@ -91,8 +107,16 @@ class Prediction(Operation):
 
     def failure_extra(self) -> dict[str, Any]:
         """Return model, versions and the masked features that the model was given."""
-        named = self._spec.metric_attributes
-        return {**named, **self._call_attributes, conventions.FEATURES: capture.features(self._features)}
+        of_call: dict[str, Any] = {key: self._attributes[key] for key in _OF_CALL if key in self._attributes}
+        return {**self._series.attributes, **of_call, conventions.FEATURES: capture.features(self._features)}
+
+
+_OF_CALL: Final = (
+    conventions.MODEL_VERSION,
+    conventions.FEATURE_VERSION,
+    conventions.INPUT_ROWS,
+    conventions.INPUT_COLUMNS,
+)
 
 
 def feature_getter(function: Callable[..., Any] | None, features: str | Callable[..., object] | None) -> FeatureGetter:

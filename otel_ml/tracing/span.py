@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from time import time_ns
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
@@ -24,9 +24,6 @@ from otel_ml.tracing.shared import SharedState
 from otel_ml.tracing.span_items import SpanItems
 
 _logger = logging.getLogger("opentelemetry.sdk.trace")  # applications filter the SDK's warnings by its name
-
-ATOMS: Final = frozenset((str, int, float, bool, bytes, type(None)))
-"""Types of values that are kept as they are, but for texts that are too long."""
 
 
 class Span(SpanItems):
@@ -97,11 +94,11 @@ class Span(SpanItems):
     def set_attribute(self, key: str, value: Any) -> None:
         """Set an attribute; one that was there moves to the end."""
         shared = self._shared
-        if type(value) not in ATOMS or (shared.max_length is not None and type(value) is str):
-            value = sdk_layout.clean_value(value, shared.max_length)
         values = self._values
         has_room = shared.max_attributes > (0 if values is None else len(values))
         simple = has_room and type(key) is str and key
+        if simple and (shared.max_length is not None or not is_atom(value)) and self._end_time is None:
+            value = sdk_layout.clean_value(value, shared.max_length)
         # No call from here to the store.
         if self._end_time is not None:
             _logger.warning("Setting attribute on ended span.")
@@ -229,7 +226,7 @@ class Span(SpanItems):
             context=self.get_span_context(),
             parent=self._parent,
             resource=shared.resource,
-            attributes=self._attributes if self._values or self.dropped_attributes else sdk_layout.NOTHING,
+            attributes=self._attributes,  # never one that spans share: processors are known to write to `_dict`
             events=() if self._event_list is None else self._event_list,
             links=() if self._link_list is None else self._link_list,
             kind=self._kind,
@@ -243,7 +240,16 @@ class Span(SpanItems):
 
 def are_simple(attributes: Mapping[str, Any]) -> bool:
     """Return whether attributes can be kept as they are."""
-    for key, value in attributes.items():  # noqa: SIM110  all() takes twice as long
-        if type(value) not in ATOMS or type(key) is not str or not key:
+    for key, value in attributes.items():
+        kind = type(value)
+        if kind is not str and kind is not int and kind is not float and kind is not bool:
+            return False
+        if type(key) is not str or not key:
             return False
     return True
+
+
+def is_atom(value: object) -> bool:
+    """Return whether a value is kept as it is, but for a text that is too long."""
+    kind = type(value)  # compared by identity: a class may have a hash or an equality of its own
+    return kind is str or kind is int or kind is float or kind is bool or kind is bytes or value is None

@@ -1,0 +1,111 @@
+"""One series of our histograms and of the row counter, as decorators keep it: bound once, where an instrument can be.
+
+Cells of our own instruments are bound; every other instrument is used by the API's public methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from opentelemetry.trace import Span
+
+from otel_ml import health, instruments
+
+Observe = Callable[[float, Span], object]
+Add = Callable[[int], object]
+
+
+class Series:
+    """Where calls with one set of attributes are counted.
+
+    Args:
+        histogram: Returns the duration histogram in use.
+        attributes: Of the series.
+    """
+
+    __slots__ = ("_bound_to", "_histogram", "add_rows", "attributes", "observe")
+
+    observe: Observe
+    add_rows: Add
+
+    def __init__(self, histogram: Callable[[], Any], attributes: dict[str, Any]) -> None:
+        self._histogram = histogram
+        self.attributes = attributes
+        self._bound_to: object = None
+
+    def __reduce__(self) -> tuple[Any, ...]:  # cells stay in their process
+        return Series, (self._histogram, self.attributes)
+
+    def bind(self) -> Series:
+        """Find the instruments that are in use now, unless that was done before; call it before each use.
+
+        Raises:
+            Exception: What a foreign instrument raises.
+        """
+        if self._bound_to is not instruments.bound:
+            bound = instruments.bound
+            self.observe = _observer(self._histogram(), self.attributes)
+            self.add_rows = _adder(instruments.inference_rows, self.attributes)
+            self._bound_to = bound
+        return self
+
+
+def _observer(histogram: Any, attributes: dict[str, Any]) -> Observe:
+    bind = getattr(histogram, "bind", None)
+    if bind is not None:
+        observe: Observe = bind(attributes).observe
+        return observe
+
+    def record(seconds: float, span: Span) -> None:
+        histogram.record(seconds, attributes)
+
+    return record
+
+
+def _adder(counter: Any, attributes: dict[str, Any]) -> Add:
+    bind = getattr(counter, "bind", None)
+    if bind is not None:
+        add: Add = bind(attributes).add
+        return add
+
+    def add_by_api(number: int) -> None:
+        counter.add(number, attributes)
+
+    return add_by_api
+
+
+class SeriesByVersion:
+    """The series of a model, one for each version that its calls named.
+
+    Args:
+        histogram: Returns the duration histogram in use.
+        attributes: That all of them have.
+        key: Name of the attribute that holds the version.
+    """
+
+    __slots__ = ("_attributes", "_histogram", "_key", "_known")
+
+    def __init__(self, histogram: Callable[[], Any], attributes: dict[str, Any], key: str) -> None:
+        self._histogram = histogram
+        self._attributes = attributes
+        self._key = key
+        self._known: dict[str | None, Series] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SeriesByVersion, (self._histogram, self._attributes, self._key)
+
+    def of(self, version: str | None) -> Series:
+        """Return the series of a version."""
+        found = self._known.get(version)
+        if found is None:
+            attributes = self._attributes if version is None else {**self._attributes, self._key: version}
+            found = Series(self._histogram, attributes)
+            if len(self._known) >= _MOST:  # a version that differs with each call would fill the memory
+                health.warn_once(f"versions:{self._attributes}", "more than %d versions of a model are in use", _MOST)
+                self._known.clear()
+            self._known[version] = found
+        return found
+
+
+_MOST = 1000
