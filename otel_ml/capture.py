@@ -57,7 +57,7 @@ def rows_and_columns(value: object) -> tuple[int | None, int | None]:
             return _rows_of_sequence(value, kind)
         if issubclass(kind, dict):
             first = next(iter(dict.values(value)), None)  # type: ignore[arg-type]
-            inner = type(first)
+            inner: type = type(first)
             if inner is float or inner is str or inner is int:  # a look at a class that is not known costs more
                 return 1, dict.__len__(value)  # type: ignore[arg-type]
             in_columns = issubclass(type(first), (list, tuple)) or _is_array(first)

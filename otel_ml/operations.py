@@ -15,6 +15,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from otel_ml import conventions, exceptions, health, instruments
+from otel_ml.clean_attributes import clean
 from otel_ml.current_span import attach, detach, get_context, set_context
 from otel_ml.series import Series
 
@@ -37,12 +38,13 @@ class Spec:
     span_name: str
     logger: logging.Logger
     histogram: Callable[[], Any]
-    attributes: dict[str, Any]
+    attributes: Mapping[str, Any]
     metric_attributes: dict[str, Any]
     code: tuple[str, int, str] = field(default=("", 0, ""))
     series: Series = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "attributes", clean(self.attributes))
         object.__setattr__(self, "series", Series(self.histogram, self.metric_attributes))
 
     def start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
@@ -61,7 +63,7 @@ class Operation:
 
     __slots__ = ("_context", "_items", "_series", "_spec", "_started", "_token", "span")
 
-    def __init__(self, spec: Spec, attributes: dict[str, Any], series: Series) -> None:
+    def __init__(self, spec: Spec, attributes: Mapping[str, Any], series: Series) -> None:
         self._spec = spec
         self._series = series
         self._token: Token[Context] | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from otel_ml import capture, conventions, health
+from otel_ml.clean_attributes import clean
 from otel_ml.errors import ConfigurationError
 from otel_ml.operations import Operation, Spec
 from otel_ml.series import Series, SeriesByVersion
@@ -45,7 +46,7 @@ class PredictionSpec:
             )
             if isinstance(value, str)
         }
-        object.__setattr__(self, "attributes", {**self.base.attributes, **known})
+        object.__setattr__(self, "attributes", clean({**self.base.attributes, **known}))
         base = self.base
         by_version = SeriesByVersion(base.histogram, base.metric_attributes, conventions.MODEL_VERSION)
         object.__setattr__(self, "series", by_version)
@@ -63,21 +64,17 @@ class PredictionSpec:
                 attributes = self._resolved(version, _resolve(self.feature_version, args))
             if rows is not None:
                 self.series.of(version).bind().add_rows(rows)
+                attributes = type(attributes)(attributes)  # a copy, which stays clean when it was
+                attributes[conventions.INPUT_ROWS] = rows
                 if columns is not None:
-                    attributes = {**attributes, conventions.INPUT_ROWS: rows, conventions.INPUT_COLUMNS: columns}
-                else:
-                    attributes = {**attributes, conventions.INPUT_ROWS: rows}
+                    attributes[conventions.INPUT_COLUMNS] = columns
         except Exception as error:  # version= and features= are the caller's functions
             health.internal_error("reading of features or version", error)
         return Prediction(self, attributes, self.series.of(version), features)
 
     def _resolved(self, version: str | None, feature_version: str | None) -> dict[str, Any]:
-        attributes = dict(self.attributes)
-        if version is not None:
-            attributes[conventions.MODEL_VERSION] = version
-        if feature_version is not None:
-            attributes[conventions.FEATURE_VERSION] = feature_version
-        return attributes
+        resolved = ((conventions.MODEL_VERSION, version), (conventions.FEATURE_VERSION, feature_version))
+        return {**self.attributes, **{key: value for key, value in resolved if value is not None}}
 
 
 class Prediction(Operation):

@@ -18,6 +18,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, SpanProcessor
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 
+from otel_ml.clean_attributes import CleanAttributes, are_simple
 from otel_ml.tracing import sdk_layout, slow_writes
 from otel_ml.tracing.live_attributes import LiveAttributes
 from otel_ml.tracing.shared import SharedState
@@ -122,7 +123,8 @@ class Span(SpanItems):
     def _put_all(self, attributes: Mapping[str, Any]) -> None:
         shared, old = self._shared, self._values
         room = shared.max_attributes - (len(old) if old else 0)
-        if shared.max_length is None and len(attributes) <= room and are_simple(attributes):
+        fits = shared.max_length is None and len(attributes) <= room
+        if fits and (type(attributes) is CleanAttributes or are_simple(attributes)):
             new = dict(attributes)
             if self._values is None and self._bounded is None and self._end_time is None:
                 self._values = new
@@ -236,17 +238,6 @@ class Span(SpanItems):
             instrumentation_info=shared.info,
             instrumentation_scope=shared.scope,
         )
-
-
-def are_simple(attributes: Mapping[str, Any]) -> bool:
-    """Return whether attributes can be kept as they are."""
-    for key, value in attributes.items():
-        kind = type(value)
-        if kind is not str and kind is not int and kind is not float and kind is not bool:
-            return False
-        if type(key) is not str or not key:
-            return False
-    return True
 
 
 def is_atom(value: object) -> bool:
