@@ -160,5 +160,8 @@ def _closing_bracket(text: str, start: int) -> int:
     return len(text)
 
 
-FINDERS = (tokens, scheme_tokens, logins, loose_passwords)
+MARKED = (tokens, scheme_tokens)
+"""What finds nothing in a text without one of a few marks; see `prefilter.has_mark`."""
+
+FINDERS = (*MARKED, logins, loose_passwords)
 """What needs nothing but the text. Each is applied to what the one before left."""

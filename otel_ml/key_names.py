@@ -8,9 +8,12 @@ A name is taken apart into words, so that `author_session_len` has no `auth` in 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 Words = tuple[str, ...]
+
+_LONGEST_REMEMBERED = 128
+_MOST_REMEMBERED = 4096
 
 _WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _WORD = re.compile(r"[^\W\d_]+")
@@ -90,3 +93,32 @@ def _parts(words: Words, longest: int) -> Iterator[Words]:
     for start in range(len(words)):
         for end in range(start + 1, min(start + longest, len(words)) + 1):
             yield words[start:end]
+
+
+class Judgements:
+    """What was decided on names: they recur call after call, and deciding on one takes 10 us.
+
+    Args:
+        judge: Returns a name as it may be shown, and whether its value is sensitive.
+    """
+
+    def __init__(self, judge: Callable[[str], tuple[str, bool]]) -> None:
+        self._judge = judge
+        self._known: dict[str, tuple[str, bool]] = {}
+        self.plain: set[str] = set()
+        """Of the names that are remembered, those that may be shown and whose values are not sensitive."""
+
+    def of(self, name: str) -> tuple[str, bool]:
+        """Return a name as it may be shown, and whether its value is sensitive."""
+        return self._known.get(name) or self._learn(name)
+
+    def _learn(self, name: str) -> tuple[str, bool]:
+        judged = self._judge(name)
+        if len(name) <= _LONGEST_REMEMBERED:
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known.clear()
+                self.plain.clear()
+            self._known[name] = judged
+            if judged == (name, False):
+                self.plain.add(name)
+        return judged

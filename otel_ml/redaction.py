@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from functools import lru_cache
 from typing import Any
 
 from otel_ml import credentials, health, key_names, personal_data
 from otel_ml.options import Redaction
+from otel_ml.prefilter import Prefilter, has_mark
 
 LONGEST_TEXT = 64 * 1024
 """Characters of a text that are looked at; what is behind them is cut off, so that the cost of a text is bounded."""
@@ -18,9 +18,7 @@ _CUT_MARGIN = 1024
 _LONGEST_NAME = 128
 _DEEPEST = 64
 
-# A character that nearly everything sensitive has, or a word that announces the rest: most texts have neither.
-_SUSPECT_CHARACTER = re.compile(r"[@=:\d_-]")
-_SUSPECT_WORD = re.compile(r"Bearer|bearer|BEARER|Basic|basic|BASIC|AKIA|ASIA|AIza|SG\.|eyJ")
+_UNMARKED = tuple(find for find in credentials.FINDERS if find not in credentials.MARKED)
 
 
 class Redactor:
@@ -48,8 +46,10 @@ class Redactor:
         self._keys = frozenset(words for words in map(key_names.words_of, options.keys) if words)
         self._keys |= {("".join(words),) for words in self._keys}
         self._enabled = True
-        # Names recur call after call, and deciding on one takes 10 us.
-        self._name = lru_cache(maxsize=4096)(self._judge_name)
+        self._names = key_names.Judgements(self._judge_name)
+        self._judged = self._names.of
+        self._prefilter = Prefilter(self.is_sensitive)
+        self._asks_nobody = self._callback is None and not self._patterns
 
     @classmethod
     def off(cls) -> Redactor:
@@ -72,6 +72,8 @@ class Redactor:
         if not self._enabled:
             return value
         try:
+            if self._is_harmless(value):
+                return value
             return str(self._called("", self._text(value)))
         except Exception as error:  # fail closed
             return self._failed(error)
@@ -126,14 +128,19 @@ class Redactor:
         health.internal_error("redaction", error)
         return self._mask
 
+    def _is_harmless(self, value: object) -> bool:
+        """Whether a value is a text that certainly stays as it is."""
+        return self._asks_nobody and type(value) is str and len(value) <= LONGEST_TEXT and self._prefilter.passes(value)
+
     def _text(self, value: str) -> str:
         if len(value) > LONGEST_TEXT:
             head = self._text(value[:LONGEST_TEXT])[:-_CUT_MARGIN]
             return f"{head}... [cut, {len(value)} characters]"
-        if _SUSPECT_CHARACTER.search(value) or _SUSPECT_WORD.search(value):
-            for find in credentials.FINDERS:
+        if not self._prefilter.passes(value):
+            for find in credentials.FINDERS if has_mark(value) else _UNMARKED:
                 value = self._replace(value, find(value))
-            value = self._replace(value, credentials.values_of_keys(value, self.is_sensitive))
+            if self._prefilter.has_sensitive_name(value):
+                value = self._replace(value, credentials.values_of_keys(value, self.is_sensitive))
             for find in personal_data.FINDERS:
                 value = self._replace(value, find(value))
         for pattern in self._patterns:
@@ -147,9 +154,6 @@ class Redactor:
             pieces += (text[done:start], self._mask)
             done = end
         return "".join((*pieces, text[done:])) if pieces else text
-
-    def _judged(self, name: str) -> tuple[str, bool]:
-        return self._name(name) if len(name) <= _LONGEST_NAME else self._judge_name(name)
 
     def _judge_name(self, name: str) -> tuple[str, bool]:
         """Return a name as it may be shown, and whether its value is sensitive."""
@@ -187,7 +191,22 @@ class Redactor:
         is_card = (kind is int or kind is float) and personal_data.is_card_number(value)  # type: ignore[arg-type]
         return self._mask if is_card else value
 
+    def _is_plain(self, value: dict[Any, object]) -> bool:
+        """Whether a mapping certainly stays as it is: known names, and numbers or harmless texts."""
+        if type(value) is not dict or self._callback is not None or not self._names.plain.issuperset(value):
+            return False
+        for item in [*value.values()]:
+            kind = type(item)
+            if kind in _NUMBERS:
+                if 10**14 <= item < 10**16:  # type: ignore[operator]  # may be a card
+                    return False
+            elif kind is not bool and item is not None and not self._is_harmless(item):
+                return False
+        return True
+
     def _dict(self, value: dict[Any, object], seen: dict[int, object], depth: int) -> dict[Any, object]:
+        if self._is_plain(value):
+            return value
         masked: dict[Any, object] = {}
         changed = False
         for key, item in list(value.items()):
@@ -195,8 +214,8 @@ class Redactor:
             text_key = key if type(key) is str else ""
             if secret and item is not None:
                 new = self._called(text_key, self._mask)
-            elif type(item) is float and self._callback is None and not 10**14 <= item < 10**16:
-                new = item  # most features: spared two calls
+            elif type(item) in _NUMBERS and self._callback is None and not 10**14 <= item < 10**16:  # type: ignore[operator]
+                new = item  # no card: spared two calls
             else:
                 new = self._insensitive(item, text_key, seen, depth - 1)
             while name in masked:  # two keys that look the same once they are masked
@@ -239,6 +258,7 @@ class Redactor:
             return self._mask
 
 
+_NUMBERS = frozenset((int, float))
 _SEQUENCES: tuple[type, ...] = (list, tuple, set, frozenset)
 _CONTAINERS = (dict, *_SEQUENCES)
 

@@ -17,12 +17,13 @@ PACKAGE = Path(otel_ml.__file__).parent
 # From the bottom up. A module imports from rows below its own, never from beside or above it; a sub-package is one
 # entry, free inside. "" is `otel_ml` itself, which gathers the public names: only what stands on it may import it.
 INSTRUMENTATION = (
-    {"conventions", "errors", "version"},
+    {"clean_attributes", "conventions", "current_span", "errors", "prefilter", "version"},
     {"loggers"},
     {"health", "options"},
     {"worker", "environment_table", "identity", "credentials", "key_names", "personal_data", "summaries", "threads"},
     {"plain_copy", "redaction"},
     {"capture", "exceptions", "instruments", "propagation", "unmasked"},
+    {"series"},
     {"environment", "operations"},
     {"run_record"},
     {"execution"},
@@ -32,8 +33,9 @@ INSTRUMENTATION = (
 )
 DISTRO = (
     {"settings", "manifest", "sdk_compat", "termination"},
-    {"telemetry", "export"},
-    {"tracing", "metrics", "logs"},
+    {"telemetry", "tracing"},
+    {"export"},
+    {"metrics", "logs"},
     {"configuration"},
     {"distro", "testing"},
     {""},

@@ -127,6 +127,25 @@ def test_a_bare_number_is_masked_when_it_is_a_card() -> None:
     assert redactor.value(numbers) is numbers
 
 
+@given(st.dictionaries(st.sampled_from(["a", "b", "user_email", "n"]), SCALARS | st.sampled_from(CANARIES), max_size=4))
+def test_names_that_are_known_vouch_for_no_value(items: dict[str, Any]) -> None:
+    """Masking is the same whether the names were seen before, with harmless values, or not."""
+    seen = Redactor()
+    assert seen.mapping(dict.fromkeys("abn", 1.5)) == dict.fromkeys("abn", 1.5)
+    assert seen.mapping(items) == {key: Redactor().value(value, key) for key, value in items.items()}
+    card = {"a": 1.5, "b": 4111111111111111}
+    assert seen.mapping(card) == {"a": 1.5, "b": MASK}
+
+
+def test_names_that_are_remembered_are_bounded() -> None:
+    """Keys that are made up as a program goes, such as ids, do not fill the memory."""
+    filled = Redactor()
+    for number in range(10_000):
+        assert filled.mapping({f"key{number}": number}) == {f"key{number}": number}
+    assert len(filled._names._known) <= 4096 and len(filled._names.plain) <= 4096
+    assert filled.mapping({"password": 1, "key7": 1}) == {"password": MASK, "key7": 1}
+
+
 def test_cycles_shared_parts_and_depth_are_bounded() -> None:
     """What contains itself is noted; what doubles at each level is looked at once."""
     cycle: list[Any] = [1]

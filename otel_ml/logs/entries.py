@@ -1,4 +1,4 @@
-"""What the queue carries: one log record, free of the caller's objects."""
+"""What the listener gets: one log record, free of the caller's objects."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ INJECTED: Final = ("otelTraceID", "otelSpanID", "otelTraceSampled", "otelService
 _STANDARD: Final = frozenset(
     {*vars(logging.LogRecord("", 0, "", 0, "", (), None)), "message", "asctime", "taskName", *INJECTED}
 )
+LAST_INJECTED: Final = INJECTED[-1]
+NUMBER_INJECTED: Final = len(vars(logging.LogRecord("", 0, "", 0, "", (), None))) + len(INJECTED)
+"""Fields of a record that our factory made, on top of nobody else's; the last it put there is `LAST_INJECTED`."""
 _TRACEBACK: Final = "Traceback (most recent call last)"
-_ATOMS: Final = frozenset({str, int, float, bool, type(None)})
+ATOMS: Final = frozenset({str, int, float, bool, type(None)})
 _STRUCTLOG_PRIVATE: Final = frozenset({"_logger", "_name", "_record", "_from_structlog"})
 
 
@@ -71,6 +74,11 @@ class Problem:
     error: Exception
 
 
+def nanoseconds(made: float) -> int:
+    """Return a record's time in nanoseconds; now, if it has none that can be."""
+    return int(made * 1e6) * 1000 if 0 < made < 2**33 else time.time_ns()
+
+
 def from_record(record: logging.LogRecord, *, nested: bool) -> tuple[Entry, list[Problem]]:
     """Build the entry for a record, with what could not be had.
 
@@ -81,45 +89,45 @@ def from_record(record: logging.LogRecord, *, nested: bool) -> tuple[Entry, list
     """
     problems: list[Problem] = []
     fields = vars(record)
-    trace_id, span_id, trace_flags = _ids(fields)
+    trace_id, span_id, trace_flags = ids_in(fields)
     extra: dict[str, Any] = {}
     exception = None
     if nested:
         message = _nested_message(record)
     else:
-        given = _given(fields)
+        given = given_in(fields)
         message = _message(record, given, problems)
         if record.exc_info or record.exc_text or "exc_info" in given or "exception" in given:
             exception = _exception(record, given, problems)
         if record.stack_info:
             given.setdefault("stack_info", record.stack_info)
         if given:
-            extra = _extra(given, problems)
-    made = record.created
+            extra = extra_of(given, problems)
     entry = Entry(
-        int(made * 1e6) * 1000 if 0 < made < 2**33 else time.time_ns(),
+        nanoseconds(record.created),
         record.levelno, record.levelname, str(record.name), extras.shortened(message),
-        trace_id, span_id, trace_flags, _run_id(fields), extra,
+        trace_id, span_id, trace_flags, run_id_in(fields), extra,
         exception, (record.pathname, record.funcName or "", record.lineno),
     )  # fmt: skip
     return entry, problems
 
 
-def _given(fields: dict[str, Any]) -> dict[str, Any]:
+def given_in(fields: dict[str, Any]) -> dict[str, Any]:
     """Return what the caller passed in `extra`, in its order: logging adds it to the record last."""
-    names = fields.keys() - _STANDARD
-    if not names:
-        return {}
-    found: list[str] = []
+    later: list[str] = []
     for key in reversed(fields):
-        if key in names:
-            found.append(key)
-            if len(found) == len(names):
-                break
-    return {key: fields[key] for key in reversed(found)}
+        if key == LAST_INJECTED:
+            break
+        later.append(key)
+    if len(fields) - len(later) == NUMBER_INJECTED:  # made by our factory, on top of nobody else's
+        names = {key for key in later if key not in _STANDARD}
+    else:
+        names = fields.keys() - _STANDARD
+        later = list(reversed(fields)) if names else []
+    return {key: fields[key] for key in reversed(later) if key in names}
 
 
-def _ids(fields: Mapping[str, Any]) -> tuple[str, str, int]:
+def ids_in(fields: Mapping[str, Any]) -> tuple[str, str, int]:
     """Return the ids put on the record when it was made, or those of the open span for a record made elsewhere."""
     made = fields.get("otelTraceID")
     if made == "0":
@@ -132,7 +140,8 @@ def _ids(fields: Mapping[str, Any]) -> tuple[str, str, int]:
     return format(context.trace_id, "032x"), format(context.span_id, "016x"), context.trace_flags & TraceFlags.SAMPLED
 
 
-def _run_id(fields: Mapping[str, Any]) -> str | None:
+def run_id_in(fields: Mapping[str, Any]) -> str | None:
+    """Return the run id put on the record when it was made, or that of the run we are in; None outside a run."""
     made = fields.get("otelRunID")
     if type(made) is str:
         return made or None
@@ -163,7 +172,7 @@ def _nested_message(record: logging.LogRecord) -> str:
     message, arguments = record.msg, record.args
     if type(message) is not str:
         return f"<{type(message).__name__}>"
-    if not isinstance(arguments, tuple) or any(type(argument) not in _ATOMS for argument in arguments):
+    if not isinstance(arguments, tuple) or any(type(argument) not in ATOMS for argument in arguments):
         return message
     try:
         return message % arguments
@@ -172,7 +181,7 @@ def _nested_message(record: logging.LogRecord) -> str:
 
 
 def _formatted(message: str, arguments: Any) -> str:
-    if type(arguments) is tuple and _ATOMS.issuperset(map(type, arguments)):
+    if type(arguments) is tuple and ATOMS.issuperset(map(type, arguments)):
         return str.__mod__(message, arguments)
     if isinstance(arguments, Mapping):
         return str(message % {key: extras.argument(value) for key, value in arguments.items()})
@@ -220,7 +229,8 @@ def _described(error: BaseException, rendered: str | None, problems: list[Proble
     return {"type": error_type(error), "message": extras.shortened(message), "stacktrace": extras.shortened(rendered)}
 
 
-def _extra(given: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
+def extra_of(given: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    """Return what the caller passed in `extra` as plain data, and add to `problems` what could not be had."""
     extra: dict[str, Any] = {}
     for key, value in given.items():
         try:

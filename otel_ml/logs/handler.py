@@ -10,8 +10,9 @@ from collections.abc import Callable
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from otel_ml import health, worker
-from otel_ml.logs import entries
+from otel_ml.logs import entries, simple_records
 from otel_ml.logs.entries import Entry, Problem
+from otel_ml.logs.simple_records import Captured
 
 _REPEAT_AFTER = 60.0  # seconds until an exporter's message is written again
 _EXPORTERS = ("opentelemetry", "urllib3", "requests", "grpc")
@@ -24,11 +25,11 @@ class Handler(logging.Handler):
     the process, also those that stay.
 
     Args:
-        put: Takes an entry without blocking.
+        put: Takes a captured record or an entry without blocking.
         flush: Waits a little for what is queued.
     """
 
-    def __init__(self, put: Callable[[Entry], object], flush: Callable[[], object]) -> None:
+    def __init__(self, put: Callable[[Captured | Entry], object], flush: Callable[[], object]) -> None:
         super().__init__()
         self._put = put
         self._flush = flush
@@ -47,11 +48,18 @@ class Handler(logging.Handler):
                 return False
             if isinstance(kept, logging.LogRecord):  # Python 3.12: a filter may replace the record
                 record = kept
-        self.emit(record)
+        try:
+            captured = None if _is_internal(record) else simple_records.captured(record.__dict__)
+        except Exception:  # nothing is lost: `emit` says what is wrong with the record
+            captured = None
+        if captured is not None:
+            self._put(captured)
+        else:
+            self.emit(record)
         return True
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue a record."""
+        """Queue a record of any kind."""
         thread = self._thread
         nested = getattr(thread, "building", False)
         thread.building = True

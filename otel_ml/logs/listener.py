@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from otel_ml import health, redaction
 from otel_ml.logs.entries import Entry
+from otel_ml.logs.simple_records import Captured, from_captured
+from otel_ml.redaction import Redactor
 from otel_ml.unmasked import masked_text
+
+_MOST_LOGGERS = 4096
 
 Encoder = Callable[[Entry], bytes]
 LineSink = Callable[[Sequence[bytes]], object]
@@ -25,11 +29,17 @@ class Listener:
     ) -> None:
         self._lines = lines
         self._entries = entries
+        self._loggers = _MaskedLoggers(redaction.current())
 
-    def consume(self, batch: list[Entry]) -> None:
+    def consume(self, queued: list[Captured | Entry]) -> None:
         """Mask and write a batch."""
-        for entry in batch:
-            mask(entry)
+        if self._loggers.redactor is not redaction.current():
+            self._loggers = _MaskedLoggers(redaction.current())
+        batch = []
+        for item in queued:
+            entry = item if isinstance(item, Entry) else from_captured(item)
+            mask(entry, self._loggers)
+            batch.append(entry)
         for encode, sinks in self._lines:
             lines = _encoded(encode, batch)
             for sink in sinks if lines else ():
@@ -44,12 +54,31 @@ class Listener:
                     self._entries(entry)
 
 
-def mask(entry: Entry) -> None:
-    """Mask everything in an entry that a caller wrote; when masking fails, nothing of it is left."""
+class _MaskedLoggers(dict[str, str]):
+    """Names of loggers as they are shown: there are few, and they recur."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__()
+        self.redactor = redactor
+
+    def __missing__(self, name: str) -> str:
+        shown = masked_text(name)
+        if self.redactor.repeatable and len(self) < _MOST_LOGGERS:
+            self[name] = shown
+        return shown
+
+
+def mask(entry: Entry, loggers: Mapping[str, str]) -> None:
+    """Mask everything in an entry that a caller wrote; when masking fails, nothing of it is left.
+
+    Args:
+        entry: The entry, which is changed.
+        loggers: The name of each logger as it is shown.
+    """
     try:
         redactor = redaction.current()
         entry.message = redactor.text(entry.message)
-        entry.logger = masked_text(entry.logger)
+        entry.logger = loggers[entry.logger]
         if entry.extra:
             entry.extra = redactor.mapping(entry.extra)
         if entry.exception is not None:

@@ -10,9 +10,10 @@ from weakref import WeakSet
 
 from opentelemetry.instrumentation.logging import LoggingInstrumentor
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.trace import get_current_span
 
 from otel_ml import health
+from otel_ml.current_span import SPAN_KEY, get_context
+from otel_ml.logs import quick_record
 from otel_ml.logs.handler import Handler, Relay, is_ours
 from otel_ml.runs import current_run
 
@@ -22,9 +23,11 @@ Factory = Callable[..., logging.LogRecord]
 class RecordFactory:
     """Wraps the record factory in force; `restore` takes it off again.
 
-    Ids come from opentelemetry-instrumentation-logging, so that formats with `%(otelTraceID)s` work; where the
-    application instrumented logging itself, its way is left alone. Names that a caller may pass in `extra` are never
-    injected: logging would raise `KeyError` in the caller.
+    Each record has the ids under the names of opentelemetry-instrumentation-logging, so that formats with
+    `%(otelTraceID)s` work. That package is registered as instrumented, so that nobody does it twice, but its own
+    factory, which takes as long as all of ours, is not run. Where the application instrumented logging itself, its way
+    is left alone. Names that a caller may pass in `extra` are never injected: logging would raise `KeyError` in the
+    caller.
 
     Args:
         handler: Is put back on the root logger when something took it off, and is brought to loggers that have
@@ -37,8 +40,12 @@ class RecordFactory:
         self._relayed: WeakSet[logging.Logger] = WeakSet()
         self._loggers = logging.root.manager.loggerDict
         self._service = str(resource.attributes.get("service.name") or "")
-        self._instrumented: Factory | None = None
-        if not LoggingInstrumentor().is_instrumented_by_opentelemetry:
+        self._previous: Factory = logging.getLogRecordFactory()
+        self._below = self._previous  # what is put back
+        self._construct = quick_record.maker() if self._previous is logging.LogRecord else self._previous
+        self._last: tuple[Any, str, str, bool] = (None, "0", "0", False)
+        self._instruments = not LoggingInstrumentor().is_instrumented_by_opentelemetry
+        if self._instruments:
             LoggingInstrumentor().instrument(
                 skip_dep_check=True,
                 tracer_provider=SimpleNamespace(resource=resource),
@@ -46,18 +53,19 @@ class RecordFactory:
                 inject_trace_context=True,
                 enable_log_auto_instrumentation=False,
             )
-            self._instrumented = logging.getLogRecordFactory()
-        self._previous: Factory = logging.getLogRecordFactory()
+            self._below = logging.getLogRecordFactory()
         self._active = True
-        logging.setLogRecordFactory(self)
+        self._installed = self.make  # one object, unlike the attribute
+        logging.setLogRecordFactory(self._installed)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
+    def make(self, *args: Any, **kwargs: Any) -> logging.LogRecord:
         """Make a record."""
-        record = self._previous(*args, **kwargs)
+        record = self._construct(*args, **kwargs)
         if self._active:
             try:
-                self._inject(record)
-                self._attach(record.name)
+                self._inject(record.__dict__)
+                if not self._reaches_root(record.name):
+                    self._attach(record.name)
             except Exception as error:
                 health.internal_error("log record factory", error)
         return record
@@ -65,27 +73,39 @@ class RecordFactory:
     def restore(self) -> None:
         """Put the previous factory back and take the handler off all loggers."""
         self._active = False
-        if logging.getLogRecordFactory() is self:
-            logging.setLogRecordFactory(self._previous)
+        if logging.getLogRecordFactory() is self._installed:
+            logging.setLogRecordFactory(self._below)
         # uninstrument() restores an old factory, whatever was set since: only when nothing was.
-        if self._instrumented is not None and logging.getLogRecordFactory() is self._instrumented:
+        if self._instruments and logging.getLogRecordFactory() is self._below:
             LoggingInstrumentor().uninstrument()
         for logger in {logging.root, *self._relayed}:
             for handler in logger.handlers[:]:
                 if is_ours(handler, self._handler):
                     logger.removeHandler(handler)
 
-    def _inject(self, record: logging.LogRecord) -> None:
-        fields = vars(record)
-        run = current_run()
-        fields["otelRunID"] = run.id if run is not None else ""
-        if "otelTraceID" in fields:
-            return
-        context = get_current_span().get_span_context()
-        fields["otelTraceID"] = format(context.trace_id, "032x") if context.is_valid else "0"
-        fields["otelSpanID"] = format(context.span_id, "016x") if context.is_valid else "0"
-        fields["otelTraceSampled"] = context.trace_flags.sampled
-        fields["otelServiceName"] = self._service
+    def _inject(self, fields: dict[str, Any]) -> None:
+        """Put ids into the record; `otelRunID` last, which is how the handler knows what was there before `extra`."""
+        context = get_context()
+        if "otelTraceID" not in fields:
+            span: Any = context.get(SPAN_KEY)
+            span_context = None if span is None else span.get_span_context()
+            last = self._last
+            if last[0] is not span_context:
+                last = self._last = _ids_of(span_context)
+            _, fields["otelTraceID"], fields["otelSpanID"], fields["otelTraceSampled"] = last
+            fields["otelServiceName"] = self._service
+        run = current_run(context)
+        fields["otelRunID"] = "" if run is None else run.id
+
+    def _reaches_root(self, name: str) -> bool:
+        """Whether a record of a logger goes up to the root logger, with the handler there, as nearly all do."""
+        found = self._loggers.get(name)
+        logger = found if isinstance(found, logging.Logger) else logging.root
+        while (parent := logger.parent) is not None:
+            if not logger.propagate:
+                return False
+            logger = parent
+        return self._handler in logger.handlers
 
     def _attach(self, name: str) -> None:
         """Follow the record's way up as logging will, and make sure that it meets the handler once."""
@@ -108,3 +128,12 @@ class RecordFactory:
         if owner is not None:
             owner.addHandler(Relay(main, owner))
             self._relayed.add(owner)
+
+
+def _ids_of(span_context: Any) -> tuple[Any, str, str, bool]:
+    """Return a span's context with its ids as a record has them: made once for all records in the span."""
+    if span_context is None or not span_context.is_valid:
+        return span_context, "0", "0", False
+    # Half the time of format(id, "032x").
+    trace_id, span_id = span_context.trace_id.to_bytes(16, "big").hex(), span_context.span_id.to_bytes(8, "big").hex()
+    return span_context, trace_id, span_id, span_context.trace_flags & 1 == 1

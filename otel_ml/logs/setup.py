@@ -23,6 +23,7 @@ from otel_ml.logs.json_lines import LineEncoder
 from otel_ml.logs.listener import Encoder, LineSink, Listener
 from otel_ml.logs.otlp import OtlpSink
 from otel_ml.logs.records import RecordFactory
+from otel_ml.logs.simple_records import Captured
 from otel_ml.logs.streams import StreamSink
 from otel_ml.options import Logs
 from otel_ml.worker import BatchWorker
@@ -73,7 +74,7 @@ class LogPipeline:
             self._otlp.put if self._otlp is not None else None,
         )
         batch = min(512, options.queue_size)
-        self._worker: BatchWorker[Entry] = BatchWorker(
+        self._worker: BatchWorker[Captured | Entry] = BatchWorker(
             "logs", listener.consume, queue_size=options.queue_size, batch_size=batch, interval=0.1
         )
         self.note = api_records.connect(resource, self._otlp.put) if self._otlp is not None else ""

@@ -18,14 +18,18 @@ class LockedSpan(Span):
 
     __slots__ = ("_lock",)
 
+    _lock: Any
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        self.prepare(self)
+        self._lock = threading.RLock()
         super().__init__(*arguments, **options)
 
     @staticmethod
-    def prepare(span: Any) -> None:
-        """Give a span that was made without a constructor its lock."""
+    def make() -> LockedSpan:
+        """Return a span whose constructor was not called, with a lock."""
+        span = object.__new__(LockedSpan)
         span._lock = threading.RLock()
+        return span
 
     def get_span_context(self) -> SpanContext:
         """Return the span's context, always the same."""

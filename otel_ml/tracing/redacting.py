@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, Status
 
 from otel_ml import redaction
@@ -31,9 +36,9 @@ def masked(span: ReadableSpan) -> ReadableSpan:
         context=span.context,
         parent=span.parent,
         resource=span.resource,
-        attributes=attributes,
-        events=events,
-        links=links,
+        attributes=_counting(attributes, span.dropped_attributes),
+        events=_bounded(events, span.dropped_events),
+        links=_bounded(links, span.dropped_links),
         kind=span.kind,
         status=status,
         start_time=span.start_time,
@@ -47,13 +52,31 @@ def _event(event: Event) -> Event:
     attributes, name = masked_mapping(given), masked_text(event.name)
     if attributes is given and name == event.name:
         return event
-    return Event(name, attributes, event.timestamp)
+    return Event(name, _counting(attributes, event.dropped_attributes), event.timestamp)
 
 
 def _link(link: Link) -> Link:
     given = link.attributes
     attributes = masked_mapping(given)
-    return link if attributes is given else Link(link.context, attributes)
+    return link if attributes is given else Link(link.context, _counting(attributes, link.dropped_attributes))
+
+
+def _counting(attributes: Mapping[str, Any] | None, dropped: int) -> Mapping[str, Any] | None:
+    """Return attributes that still know how many were dropped; plain ones do not."""
+    if not dropped:
+        return attributes
+    counting = BoundedAttributes(attributes=dict(attributes or {}))
+    counting.dropped += dropped
+    return counting
+
+
+def _bounded(items: list[Any], dropped: int) -> Sequence[Any]:
+    """Return events or links that still know how many were dropped."""
+    if not dropped:
+        return items
+    bounded: BoundedList[Any] = BoundedList.from_seq(len(items), items)
+    bounded.dropped = dropped
+    return bounded
 
 
 def _status(status: Status) -> Status:

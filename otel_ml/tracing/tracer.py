@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from random import getrandbits  # of the generator that Python seeds anew in a forked child
 from time import time_ns
 from typing import Any, Final
@@ -21,10 +22,10 @@ from otel_ml.tracing.sampling import TRACE_ID_MASK, Bounds, bounds_of
 from otel_ml.tracing.shared import SharedState
 from otel_ml.tracing.span import Span
 from otel_ml.tracing.span_layout import UNSET
-from otel_ml.tracing.unsampled_span import UnsampledSpan
+from otel_ml.tracing.unsampled_span import unsampled
 
 _INTERNAL: Final = SpanKind.INTERNAL
-_RANDOM: Final = TraceFlags.RANDOM_TRACE_ID
+_RANDOM: Final[int] = TraceFlags.RANDOM_TRACE_ID
 _WATCHED: Final = frozenset(
     {
         "_instrumentation_scope",
@@ -50,6 +51,11 @@ class Tracer(sdk.Tracer):
     span_class: type[Span] = CONCRETE
     _shared: SharedState
     _bounds: Bounds | None
+    _make: Callable[[], Span]
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._compile()
 
     def __setattr__(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -71,6 +77,8 @@ class Tracer(sdk.Tracer):
             or sdk_layout.counts_spans(self)
             or not sdk_layout.is_enabled(self)
         )
+        locked = getattr(self, "span_class", CONCRETE) is LockedSpan  # the SDK's tracer, while it is adopted, has none
+        state["_make"] = LockedSpan.make if locked else partial(_new, Span)
         state["_bounds"] = None if asked_each_time else bounds_of(self.sampler)
 
     def start_as_current_span(  # type: ignore[override]  # noqa: PLR0917  the SDK's signature
@@ -94,7 +102,7 @@ class Tracer(sdk.Tracer):
         active.end_on_exit = end_on_exit
         return active
 
-    def start_span(  # noqa: PLR0912, PLR0915, PLR0917  the SDK's signature; in one piece, for a call costs 60 ns
+    def start_span(  # noqa: PLR0917  the SDK's signature; in one piece, for a call costs 60 ns
         self,
         name: str,
         context: Context | None = None,
@@ -112,35 +120,22 @@ class Tracer(sdk.Tracer):
                 name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
             )
         parent: Any = (get_context() if context is None else context).get(SPAN_KEY)
-        if parent is None:
-            parent_context = None
-        elif type(parent) is self.span_class:  # spares the look whether it is a span
-            parent_context = parent._span_context or parent.get_span_context()
+        if type(parent) is self.span_class:  # spares the look whether it is a span
+            parent_context: SpanContext | None = parent._span_context or parent.get_span_context()
         else:
-            parent_context = _context_of(parent)
+            parent_context = None if parent is None else _context_of(parent)
         if parent_context is None or not parent_context[5]:
             parent_context = None
             trace_id = getrandbits(128) or getrandbits(128)
-            flags: int = _RANDOM
-            state = None
-            bound = bounds[0]
+            flags, state, bound = _RANDOM, None, bounds[0]
         else:
             trace_id, _, remote, parent_flags, state, _ = parent_context
             flags = parent_flags & _RANDOM
             bound = bounds[(3 if remote else 1) + (parent_flags & 1)]
         if bound <= trace_id & TRACE_ID_MASK:
-            dropped = _new(UnsampledSpan)
-            dropped._trace_id = trace_id
-            dropped._span_id = getrandbits(64) or getrandbits(64)
-            dropped._trace_flags = sdk_layout.FLAGS[flags]
-            dropped._trace_state = state
-            dropped._span_context = None
-            return dropped
+            return unsampled(trace_id, getrandbits(64) or getrandbits(64), sdk_layout.FLAGS[flags], state)
         shared = self._shared
-        span_class = self.span_class
-        span = _new(span_class)
-        if span_class is not Span:
-            LockedSpan.prepare(span)
+        span = self._make()
         span._shared = shared
         span._name = name
         span._trace_id = trace_id
@@ -155,17 +150,15 @@ class Tracer(sdk.Tracer):
         span._status = UNSET
         span._record_exception = record_exception
         span._set_status_on_exception = set_status_on_exception
-        span._start_time = None
         if attributes:
             span._put_all(attributes)
         if links:
             span._put_links(links)
+        span._start_time = time_ns() if start_time is None else start_time
         if shared.watched._span_processors is not shared.known:
             shared.route()
-        span._start_time = time_ns() if start_time is None else start_time
-        switch = shared.switch
-        if switch is not None:
-            for start in switch.starters:
+        if shared.switch is not None:
+            for start in shared.switch.starters:
                 start(span, context)
         else:
             shared.processor.on_start(span, parent_context=context)
@@ -205,9 +198,7 @@ class Tracer(sdk.Tracer):
         record_end_metrics = self._tracer_metrics.start_span(parent, result.decision)
         if not recording:
             return NonRecordingSpan(context=span_context)
-        span = _new(self.span_class)
-        if self.span_class is not Span:
-            LockedSpan.prepare(span)
+        span = self._make()
         span._begin(self._shared, name, span_context, parent, kind)
         span._record_exception, span._set_status_on_exception = record_exception, set_status_on_exception
         span._record_end_metrics = record_end_metrics
@@ -234,6 +225,9 @@ def adopt(tracer: sdk.Tracer) -> bool:
     # By name: the class is another one after somebody reloaded the SDK's module.
     if (kind.__module__, kind.__qualname__) != ("opentelemetry.sdk.trace", "Tracer"):
         return False
+    # Compiled before, because other threads may use it from the moment that it is one of ours; and once more, for what
+    # was set in between.
+    Tracer._compile(tracer)  # type: ignore[arg-type]
     tracer.__class__ = Tracer
     tracer._compile()  # type: ignore[attr-defined]
     return True

@@ -30,3 +30,15 @@ class UnsampledSpan(NonRecordingSpan):
     @property
     def _context(self) -> SpanContext:  # type: ignore[override]
         return self.get_span_context()
+
+
+_new = object.__new__
+
+
+def unsampled(trace_id: int, span_id: int, flags: TraceFlags, state: TraceState | None) -> UnsampledSpan:
+    """Return a span that is not sampled, with these parts of its context."""
+    span = _new(UnsampledSpan)
+    span._trace_id, span._span_id = trace_id, span_id
+    span._trace_flags, span._trace_state = flags, state
+    span._span_context = None
+    return span
