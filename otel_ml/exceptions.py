@@ -7,10 +7,10 @@ import traceback
 from dataclasses import dataclass
 from types import TracebackType
 
-from otel_ml import redaction
+from otel_ml import redaction, stack_text
 
 _MARK = "__otel_ml_recorded__"
-_OWN_MODULES = ("otel_ml.wrappers", "otel_ml.decorators", "otel_ml.runs")
+_OWN_MODULES = frozenset({"otel_ml.wrappers", "otel_ml.decorators", "otel_ml.runs"})
 _FRAMES = 60
 _TEXT_LIMIT = 32 * 1024
 
@@ -47,11 +47,14 @@ def is_cancellation(error: BaseException) -> bool:
 def describe(error: BaseException) -> Failure:
     """Return type, message and stack trace of an exception, masked and bounded."""
     redactor = redaction.current()
-    return Failure(
-        type=error_type(error),
-        message=redactor.text(_shorten(_message(error))),
-        stacktrace=redactor.text(_shorten(_stacktrace(error))),
-    )
+    text = _message(error)
+    message = redactor.text(_shorten(text))
+    stacktrace = None
+    if len(text) < _TEXT_LIMIT:
+        stacktrace = stack_text.render(error, message, _caller_frames(error.__traceback__), redactor, _FRAMES)
+    if stacktrace is None:
+        stacktrace = redactor.text(_shorten(_stacktrace(error)))
+    return Failure(error_type(error), message, stacktrace)
 
 
 def first_time(error: BaseException) -> bool:

@@ -15,7 +15,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from otel_ml import conventions, exceptions, health, instruments
-from otel_ml.clean_attributes import clean
+from otel_ml.clean_attributes import CleanAttributes, clean
 from otel_ml.current_span import attach, detach, get_context, set_context
 from otel_ml.series import Series
 
@@ -193,11 +193,13 @@ def record_failure(
     span.set_status(StatusCode.ERROR, f"{failure.type}: {failure.message}")
     span.add_event(
         "exception",
-        {
-            conventions.EXCEPTION_TYPE: failure.type,
-            conventions.EXCEPTION_MESSAGE: failure.message,
-            conventions.EXCEPTION_STACKTRACE: failure.stacktrace,
-        },
+        CleanAttributes(
+            {
+                conventions.EXCEPTION_TYPE: failure.type,
+                conventions.EXCEPTION_MESSAGE: failure.message,
+                conventions.EXCEPTION_STACKTRACE: failure.stacktrace,
+            }
+        ),
     )
     if logger.isEnabledFor(logging.ERROR):
         file, line, function = code

@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import Event, EventBase
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext
 
+from otel_ml.clean_attributes import CleanAttributes
 from otel_ml.tracing import sdk_layout, slow_writes
 from otel_ml.tracing.span_layout import SpanLayout
 
@@ -34,9 +35,10 @@ class SpanItems(SpanLayout):
 
     def _event_attributes(self, attributes: Mapping[str, Any] | None) -> BoundedAttributes:
         limits = self._shared.limits
-        return BoundedAttributes(
-            limits.max_event_attributes, attributes, max_value_len=limits.max_attribute_length, immutable=True
-        )
+        most, longest = limits.max_event_attributes, limits.max_attribute_length
+        if type(attributes) is CleanAttributes and longest is None and (most is None or len(attributes) <= most):
+            return sdk_layout.bounded(dict(attributes), 0, most, longest, immutable=True)
+        return BoundedAttributes(most, attributes, max_value_len=longest, immutable=True)
 
     def _link_attributes(self, attributes: Mapping[str, Any] | None) -> BoundedAttributes:
         limits = self._shared.limits
