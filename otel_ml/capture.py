@@ -35,7 +35,7 @@ def describe(value: object) -> dict[str, Any]:
         return described
 
 
-def rows_and_columns(value: object) -> tuple[int | None, int | None]:
+def rows_and_columns(value: object) -> tuple[int | None, int | None]:  # noqa: PLR0911  one a kind
     """Return how many rows and columns a value has, each None where the question makes no sense.
 
     A list has its items as rows; its columns are told by the first one. A dict of lists is a table by columns, any

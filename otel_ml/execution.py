@@ -114,13 +114,13 @@ def current_run(in_context: Context | None = None) -> Run | None:
     """
     current = context.get_current() if in_context is None else in_context
     found = current.get(RUN_KEY)
-    return found if isinstance(found, Run) else _inherited()
+    return found if isinstance(found, Run) else inherited()
 
 
 def process_run_id() -> str:
     """Return the run id of this process: the one handed down, else the one that its first run has or will have."""
-    inherited = _inherited()
-    return identity.own_id() if inherited is None else inherited.id
+    handed_down = inherited()
+    return identity.own_id() if handed_down is None else handed_down.id
 
 
 def any_failed() -> bool:
@@ -146,7 +146,7 @@ class Execution:
         self._cleanup = ExitStack()
         self._tokens: tuple[Token[Context], Token[Execution | None]] | None = None
         if self._outermost:
-            _inherited.cache_clear()
+            inherited.cache_clear()
         joined = current_run()
         run_id = identity.next_id() if joined is None else joined.id
         try:
@@ -240,8 +240,8 @@ def _start_span(run: Run, run_context: Context) -> Span:
 
 
 @functools.cache
-def _inherited() -> Run | None:
-    """Read, once, the run that the parent process handed down."""
+def inherited() -> Run | None:
+    """Return the run that the parent process handed down, read from the environment once; None when it did not."""
     try:
         environ = propagation.inherited_environment()
         run_id = identity.inherited_id(environ)

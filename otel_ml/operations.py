@@ -16,7 +16,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from otel_ml import conventions, exceptions, health, instruments
 from otel_ml.clean_attributes import CleanAttributes, clean
-from otel_ml.current_span import attach, detach, get_context, set_context
+from otel_ml.current_span import SPAN_KEY, detach, get_context, set_context
 from otel_ml.series import Series
 
 _INTERNAL: Final = SpanKind.INTERNAL
@@ -72,7 +72,7 @@ class Operation:
         self.span: Span = trace.INVALID_SPAN
         try:
             span = self.span = instruments.tracer.start_span(spec.span_name, None, _INTERNAL, attributes)
-            self._token = attach(span)
+            self._token = set_context(Context({**get_context(), SPAN_KEY: span}))
         except Exception as error:
             health.internal_error("start of a span", error)
         self._started = perf_counter_ns()
@@ -80,8 +80,11 @@ class Operation:
     def stop(self, result: object) -> None:
         """End a call that returned."""
         seconds = (perf_counter_ns() - self._started) * 1e-9
+        series = self._series
         try:  # while the span is current: other histograms than ours take their exemplar from there
-            self._series.bind().observe(seconds, self.span)
+            if series.bound_to is not instruments.bound:
+                series.bind()
+            series.observe(seconds, self.span)
         except Exception as error:
             health.internal_error("recording of a duration", error)
         self._end_span()
@@ -152,10 +155,13 @@ class Operation:
 
     def _end_span(self) -> None:
         try:
+            span, token = self.span, self._token
             if self._items:
-                self.span.set_attribute(conventions.ITEMS, self._items)
-            self._leave()
-            self.span.end()
+                span.set_attribute(conventions.ITEMS, self._items)
+            if token is not None:
+                self._token = None
+                detach(token)
+            span.end()
         except Exception as error:
             health.internal_error("end of a span", error)
 

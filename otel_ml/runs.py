@@ -9,10 +9,20 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from otel_ml.errors import ConfigurationError
-from otel_ml.execution import RUN_KEY, Execution, Run, any_failed, check_config, current_run, innermost, process_run_id
+from otel_ml.execution import (
+    RUN_KEY,
+    Execution,
+    Run,
+    any_failed,
+    check_config,
+    current_run,
+    inherited,
+    innermost,
+    process_run_id,
+)
 from otel_ml.identity import folder_name
 
-__all__ = ["RUN_KEY", "Run", "any_failed", "current_run", "folder_name", "process_run_id", "run"]
+__all__ = ["RUN_KEY", "Run", "any_failed", "current_run", "folder_name", "inherited", "process_run_id", "run"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 

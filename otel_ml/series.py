@@ -24,7 +24,7 @@ class Series:
         attributes: Of the series.
     """
 
-    __slots__ = ("_bound_to", "_histogram", "add_rows", "attributes", "observe")
+    __slots__ = ("_histogram", "add_rows", "attributes", "bound_to", "observe")
 
     observe: Observe
     add_rows: Add
@@ -32,22 +32,22 @@ class Series:
     def __init__(self, histogram: Callable[[], Any], attributes: dict[str, Any]) -> None:
         self._histogram = histogram
         self.attributes = attributes
-        self._bound_to: object = None
+        self.bound_to: object = None  # `instruments.bound` as it was then
 
     def __reduce__(self) -> tuple[Any, ...]:  # cells stay in their process
         return Series, (self._histogram, self.attributes)
 
     def bind(self) -> Series:
-        """Find the instruments that are in use now, unless that was done before; call it before each use.
+        """Find the instruments that are in use now; to be called before a use, unless `bound_to` says it was done.
 
         Raises:
             Exception: What a foreign instrument raises.
         """
-        if self._bound_to is not instruments.bound:
+        if self.bound_to is not instruments.bound:
             bound = instruments.bound
             self.observe = _observer(self._histogram(), self.attributes)
             self.add_rows = _adder(instruments.inference_rows, self.attributes)
-            self._bound_to = bound
+            self.bound_to = bound
         return self
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from opentelemetry.context import Context
 
 from otel_ml import conventions, health, runs
+from otel_ml.current_span import get_context
 from otel_ml.runs import Run
 
 
@@ -25,8 +26,8 @@ class RunAttributes:
     def start(self, span: Any, parent_context: Context | None = None) -> None:
         """Add the attributes of the run that is current in the span's parent context; never raises."""
         try:
-            run = runs.current_run(parent_context)
-            if run is None:
+            run = (get_context() if parent_context is None else parent_context).get(runs.RUN_KEY) or runs.inherited()
+            if not isinstance(run, Run):
                 return
             attributes = self._attributes.get((run.id, run.name))
             if attributes is None:

@@ -33,6 +33,7 @@ class SharedState:
         "max_length",
         "processor",
         "resource",
+        "room_for_clean",
         "sampler",
         "scope",
         "switch",
@@ -60,6 +61,7 @@ class SharedState:
         limit = limits.max_span_attributes
         self.max_attributes = sys.maxsize if limit is None else limit
         self.max_length = limits.max_span_attribute_length
+        self.room_for_clean = self.max_attributes if self.max_length is None else 0
         self.watched: Any = processor if sdk_layout.processors_in(processor) is not None else _UNWATCHED
         self.route()
 

@@ -186,7 +186,20 @@ class Span(SpanItems):
             _logger.warning("Calling end() on an ended span.")
             return
         self._end_time = end_time
-        self._tell_end()
+        shared = self._shared
+        switch = shared.switch
+        if (
+            switch is None
+            or shared.watched._span_processors is not shared.known
+            or self._bounded is not None
+            or self._event_list is not None
+            or self._link_list is not None
+            or self._record_end_metrics is not None
+        ):
+            self._tell_end()
+        else:  # most spans; the call is spared
+            for emit in switch.emitters:
+                emit(self)
 
     def _tell_end(self) -> None:
         if self._bounded is not None or self._event_list is not None or self._link_list is not None:

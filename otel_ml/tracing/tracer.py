@@ -14,11 +14,13 @@ from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, TraceFlags
 
+from otel_ml.clean_attributes import CleanAttributes
 from otel_ml.current_span import SPAN_KEY, get_context
 from otel_ml.tracing import sdk_layout
 from otel_ml.tracing.active_span import ActiveSpan
 from otel_ml.tracing.locked_span import CONCRETE, LockedSpan
 from otel_ml.tracing.sampling import TRACE_ID_MASK, Bounds, bounds_of
+from otel_ml.tracing.sdk_layout import FLAGS
 from otel_ml.tracing.shared import SharedState
 from otel_ml.tracing.span import Span
 from otel_ml.tracing.span_layout import UNSET
@@ -102,7 +104,7 @@ class Tracer(sdk.Tracer):
         active.end_on_exit = end_on_exit
         return active
 
-    def start_span(  # noqa: PLR0917  the SDK's signature; in one piece, for a call costs 60 ns
+    def start_span(  # noqa: PLR0912, PLR0917  the SDK's signature; in one piece, for a call costs 60 ns
         self,
         name: str,
         context: Context | None = None,
@@ -133,24 +135,19 @@ class Tracer(sdk.Tracer):
             flags = parent_flags & _RANDOM
             bound = bounds[(3 if remote else 1) + (parent_flags & 1)]
         if bound <= trace_id & TRACE_ID_MASK:
-            return unsampled(trace_id, getrandbits(64) or getrandbits(64), sdk_layout.FLAGS[flags], state)
+            return unsampled(trace_id, getrandbits(64) or getrandbits(64), FLAGS[flags], state)
         shared = self._shared
         span = self._make()
-        span._shared = shared
-        span._name = name
-        span._trace_id = trace_id
-        span._span_id = getrandbits(64) or getrandbits(64)
-        span._trace_flags = sdk_layout.FLAGS[flags | 1]
-        span._trace_state = state
+        span._shared, span._name, span._kind = shared, name, kind
+        span._trace_id, span._span_id = trace_id, getrandbits(64) or getrandbits(64)
+        span._trace_flags, span._trace_state = FLAGS[flags | 1], state
         span._span_context = span._end_time = span._values = span._bounded = span._event_list = None
         span._link_list = span._record_end_metrics = None
-        span._parent = parent_context
-        span._kind = kind
-        span._dropped = 0
-        span._status = UNSET
-        span._record_exception = record_exception
-        span._set_status_on_exception = set_status_on_exception
-        if attributes:
+        span._parent, span._dropped, span._status = parent_context, 0, UNSET
+        span._record_exception, span._set_status_on_exception = record_exception, set_status_on_exception
+        if type(attributes) is CleanAttributes and len(attributes) <= shared.room_for_clean:
+            span._values = dict(attributes)
+        elif attributes:
             span._put_all(attributes)
         if links:
             span._put_links(links)
@@ -190,7 +187,7 @@ class Tracer(sdk.Tracer):
         result = self.sampler.should_sample(context, trace_id, name, kind, attributes, links)
         random = self.id_generator.is_trace_id_random() if parent is None else parent.trace_flags.random_trace_id
         sampled, recording = result.decision.is_sampled(), result.decision.is_recording()  # type: ignore[no-untyped-call]
-        flags = sdk_layout.FLAGS[(1 if sampled else 0) | (_RANDOM if random else 0)]
+        flags = FLAGS[(1 if sampled else 0) | (_RANDOM if random else 0)]
         span_id = self.id_generator.generate_span_id()
         span_context = SpanContext(
             trace_id, span_id, is_remote=False, trace_flags=flags, trace_state=result.trace_state
