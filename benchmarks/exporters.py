@@ -18,7 +18,7 @@ NAME = "benchmark"
 ENTRY_POINTS = f"""\
 [opentelemetry_traces_exporter]
 {NAME} = {__name__}:DiscardingSpanExporter
-{NAME}_encoding = {__name__}:EncodingSpanExporter
+{NAME}_encoded = {__name__}:EncodedSpanExporter
 [opentelemetry_metrics_exporter]
 {NAME} = {__name__}:DiscardingMetricExporter
 """
@@ -45,6 +45,12 @@ class EncodingSpanExporter(DiscardingSpanExporter):
         return super().export(spans)
 
 
+class EncodedSpanExporter(DiscardingSpanExporter):
+    """Takes what our own encoder made, as the OTLP exporters do, and sends it nowhere."""
+
+    takes_encoded = True
+
+
 class DiscardingMetricExporter(MetricExporter):
     def export(self, metrics_data: Any, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
         return MetricExportResult.SUCCESS
@@ -64,6 +70,6 @@ def use_for_traces(*, encoding: bool = False) -> None:
     (folder / "entry_points.txt").write_text(ENTRY_POINTS, "utf-8")
     sys.path.append(str(folder.parent))
     importlib.invalidate_caches()
-    os.environ["OTEL_TRACES_EXPORTER"] = f"{NAME}_encoding" if encoding else NAME
+    os.environ["OTEL_TRACES_EXPORTER"] = f"{NAME}_encoded" if encoding else NAME
     os.environ["OTEL_METRICS_EXPORTER"] = NAME
     os.environ["OTEL_LOGS_EXPORTER"] = "none"

@@ -45,7 +45,7 @@ def span_with_backlog(spans: int) -> Subject:
     """A batch as large as the queue: a full one would be exported at once, and nothing would wait."""
     room = spans + 1024
     traces = otel_ml.Traces(queue_size=room, batch_size=room, interval=3600.0)
-    flush = _configure(metrics=False, logs=False, traces=traces)
+    flush = _configure(metrics=False, logs=False, encoding=True, traces=traces)
     return Subject(_step(predict), flush)
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import Token
 from dataclasses import dataclass, field
 from time import perf_counter_ns
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Self
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -16,10 +16,10 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from otel_ml import conventions, exceptions, health, instruments
 from otel_ml.clean_attributes import CleanAttributes, clean
-from otel_ml.current_span import SPAN_KEY, detach, get_context, set_context
+from otel_ml.current_span import attach, detach, get_context, set_context
 from otel_ml.series import Series
 
-_INTERNAL: Final = SpanKind.INTERNAL
+INTERNAL: Final = SpanKind.INTERNAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,21 @@ class Spec:
         object.__setattr__(self, "attributes", clean(self.attributes))
         object.__setattr__(self, "series", Series(self.histogram, self.metric_attributes))
 
+    prepare: ClassVar[None] = None
+    finish: ClassVar[None] = None
+
+    @property
+    def base(self) -> Spec:
+        """The spec itself: a step has nothing beyond it."""
+        return self
+
     def start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
         """Begin one call; what it was called with is of no interest to a step."""
-        return Operation(self, self.attributes, self.series)
+        return Operation(self, self.attributes, self.series).enter()
+
+    def operation(self, attributes: Mapping[str, Any], series: Series, features: object) -> Operation:
+        """Return the operation of a call that a wrapper began itself."""
+        return Operation(self, attributes, series)
 
 
 class Operation:
@@ -61,7 +73,7 @@ class Operation:
         series: Where the duration is counted.
     """
 
-    __slots__ = ("_context", "_items", "_series", "_spec", "_started", "_token", "span")
+    __slots__ = ("_attributes", "_context", "_items", "_series", "_spec", "_started", "_token", "span")
 
     def __init__(self, spec: Spec, attributes: Mapping[str, Any], series: Series) -> None:
         self._spec = spec
@@ -69,22 +81,30 @@ class Operation:
         self._token: Token[Context] | None = None
         self._context: Context | None = None
         self._items = 0
+        self._attributes = attributes
         self.span: Span = trace.INVALID_SPAN
+        self._started = 0
+
+    def enter(self) -> Self:
+        """Start the span and make it current."""
         try:
-            span = self.span = instruments.tracer.start_span(spec.span_name, None, _INTERNAL, attributes)
-            self._token = set_context(Context({**get_context(), SPAN_KEY: span}))
+            span = self.span = instruments.tracer.start_span(self._spec.span_name, None, INTERNAL, self._attributes)
+            self._token = attach(span)
         except Exception as error:
             health.internal_error("start of a span", error)
         self._started = perf_counter_ns()
+        return self
+
+    def entered(self, span: Span, token: Token[Context] | None, started: int) -> Self:
+        """Take over a span that a wrapper started and made current."""
+        self.span, self._token, self._started = span, token, started
+        return self
 
     def stop(self, result: object) -> None:
         """End a call that returned."""
         seconds = (perf_counter_ns() - self._started) * 1e-9
-        series = self._series
         try:  # while the span is current: other histograms than ours take their exemplar from there
-            if series.bound_to is not instruments.bound:
-                series.bind()
-            series.observe(seconds, self.span)
+            self._series.bind().observe(seconds, self.span)
         except Exception as error:
             health.internal_error("recording of a duration", error)
         self._end_span()

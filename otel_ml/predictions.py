@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+from opentelemetry.trace import Span
 
 from otel_ml import capture, conventions, health
 from otel_ml.clean_attributes import clean
@@ -53,24 +55,44 @@ class PredictionSpec:
 
     def start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
         """Begin one inference call."""
-        attributes = self.attributes
+        return self.operation(*self.prepare(args, kwargs)).enter()
+
+    def operation(self, attributes: Mapping[str, Any], series: Series, features: object) -> Operation:
+        """Return the operation of a call that a wrapper began itself."""
+        return Prediction(self, attributes, series, features)
+
+    def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Mapping[str, Any], Series, object]:
+        """Return attributes, series and features of a call, whose rows it counts."""
+        attributes: Any = self.attributes
         features: object = None
         version = self.version if type(self.version) is str else None
+        series = self.series.of(version)
         try:
             features = self.features(args, kwargs)
             rows, columns = capture.rows_and_columns(features)
             if (version is None and self.version is not None) or callable(self.feature_version):
                 version = _resolve(self.version, args)
+                series = self.series.of(version)
                 attributes = self._resolved(version, _resolve(self.feature_version, args))
             if rows is not None:
-                self.series.of(version).bind().add_rows(rows)
+                series.bind().add_rows(rows)
                 attributes = type(attributes)(attributes)  # a copy, which stays clean when it was
                 attributes[conventions.INPUT_ROWS] = rows
                 if columns is not None:
                     attributes[conventions.INPUT_COLUMNS] = columns
         except Exception as error:  # version= and features= are the caller's functions
             health.internal_error("reading of features or version", error)
-        return Prediction(self, attributes, self.series.of(version), features)
+        return attributes, series, features
+
+    def finish(self, span: Span, result: object) -> None:
+        """Put the rows of the prediction on the span of a call that returned."""
+        try:
+            prediction = result if self.prediction is None else self.prediction(result)
+            rows, _ = capture.rows_and_columns(prediction)
+            if rows is not None:
+                span.set_attribute(conventions.OUTPUT_ROWS, rows)
+        except Exception as error:  # prediction= is the caller's function
+            health.internal_error("reading of a prediction", error)
 
     def _resolved(self, version: str | None, feature_version: str | None) -> dict[str, Any]:
         resolved = ((conventions.MODEL_VERSION, version), (conventions.FEATURE_VERSION, feature_version))
@@ -83,23 +105,16 @@ class Prediction(Operation):
     This is where a call's features, prediction, duration and failure meet: an audit record is written from here.
     """
 
-    __slots__ = ("_attributes", "_features", "_prediction_of")
+    __slots__ = ("_features", "_prediction_spec")
 
-    def __init__(self, spec: PredictionSpec, attributes: dict[str, Any], series: Series, features: object) -> None:
-        self._attributes = attributes
+    def __init__(self, spec: PredictionSpec, attributes: Mapping[str, Any], series: Series, features: object) -> None:
         self._features = features
-        self._prediction_of = spec.prediction
+        self._prediction_spec = spec
         super().__init__(spec.base, attributes, series)
 
     def stop(self, result: object) -> None:
         """End a call that returned, with the rows of its prediction."""
-        try:
-            prediction = result if self._prediction_of is None else self._prediction_of(result)
-            rows, _ = capture.rows_and_columns(prediction)
-            if rows is not None:
-                self.span.set_attribute(conventions.OUTPUT_ROWS, rows)
-        except Exception as error:  # prediction= is the caller's function
-            health.internal_error("reading of a prediction", error)
+        self._prediction_spec.finish(self.span, result)
         super().stop(result)
 
     def failure_extra(self) -> dict[str, Any]:
