@@ -10,7 +10,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
 VENV := .venv
-BENCH_VENV := .venv-bench
+BENCH_VENV = .venv-bench-$(notdir $(PYTHON))
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet
 WHEEL := $$(echo dist/otel_ml-*.whl)
@@ -23,7 +23,8 @@ export PIP_ROOT_USER_ACTION := ignore
 SOURCES := $(shell find otel_ml -name __pycache__ -prune -o -print) $(wildcard README.md) LICENSE
 CHECKED := otel_ml tests $(wildcard benchmarks scripts examples grafana)
 
-.PHONY: help demo install test lint typecheck format docs docs-check dashboards stack-env stack-test stack-load bench clean
+.PHONY: help demo install test sdk-test lint typecheck format docs docs-check dashboards stack-env stack-test stack-load \
+	bench soak clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -73,11 +74,17 @@ stack-test: $(VENV)/.test $(VENV)/.installed ## Build the real servers, once, an
 stack-load: $(VENV)/.test $(VENV)/.installed ## The same with outages of a minute and a load of two, and their figures
 	@export OTEL_ML_STACK_LONG=1; $(STACK_TEST) -rP -k "load or outage"
 
+sdk-test: $(VENV)/.test $(VENV)/.installed ## Run OpenTelemetry's own tests of its tracing SDK against our tracer
+	@$(BIN)/python scripts/run_sdk_tests.py
+
 bench: $(BENCH_VENV)/.installed ## Measure the cost of a call, beside other instrumentations
 	@$(BENCH_VENV)/bin/python -m benchmarks
 
+soak: $(BENCH_VENV)/.installed ## Ten minutes at full speed, to an endpoint that is down at first
+	@$(BENCH_VENV)/bin/python -m benchmarks.soak --minutes 10
+
 clean: ## Remove the environments, caches and everything built
-	rm -rf $(VENV) $(BENCH_VENV) dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-bench-* dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # A clear word instead of a stack trace from pip when Python is missing or old.
 define new_venv

@@ -44,7 +44,8 @@ def parts() -> dict[str, Part]:
     cell = instruments.inference_duration.bind({"otel_ml.model.name": "churn"})  # type: ignore[attr-defined]
     rows = instruments.inference_rows.bind({"otel_ml.model.name": "churn"})  # type: ignore[attr-defined]
     step, inference = otel_ml.step(predict), otel_ml.inference(model="churn", version="1.2.0")(predict)
-    variable: ContextVar[Any] = ContextVar("variable", default={})
+    variable: ContextVar[Any] = ContextVar("variable", default=None)
+    internal = SpanKind.INTERNAL
 
     def floor() -> None:
         random.getrandbits(128), random.getrandbits(64)
@@ -61,7 +62,7 @@ def parts() -> dict[str, Part]:
             time.time_ns(), time.time_ns(), time.perf_counter_ns(), time.perf_counter_ns()
         ),
         "span: start and end, nobody listens": lambda: tracer.start_span("predict churn").end(),
-        "span with three attributes": lambda: tracer.start_span("predict churn", None, SpanKind.INTERNAL, attributes).end(),
+        "span with three attributes": lambda: tracer.start_span("predict churn", None, internal, attributes).end(),
         "make the span current, and what was before": leave_current,
         "append to a queue": lambda: waiting.append(span),
         "histogram cell with exemplar": lambda: cell.observe(0.001, span),

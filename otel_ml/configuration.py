@@ -25,8 +25,8 @@ from otel_ml.redaction import Redactor
 from otel_ml.redaction import current as current_redactor
 from otel_ml.redaction import use as use_redactor
 from otel_ml.settings import Settings, resolve, state_directories, writable_directory
+from otel_ml.spans import setup as trace_setup
 from otel_ml.telemetry import Pipeline, Telemetry
-from otel_ml.tracing import setup as trace_setup
 
 _logger = own_logger()
 _lock = threading.Lock()

@@ -190,11 +190,12 @@ def captured_telemetry() -> Iterator[CapturedTelemetry]:
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: PLC0415
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter  # noqa: PLC0415
 
-    from otel_ml.tracing.processor import RunSpanProcessor  # noqa: PLC0415
+    from otel_ml.spans.run_attributes import RunAttributes  # noqa: PLC0415
+    from otel_ml.tracing.switch import SwitchProcessor  # noqa: PLC0415
 
     exporter, reader = InMemorySpanExporter(), InMemoryMetricReader()
     tracer_provider = TracerProvider(shutdown_on_exit=False)
-    tracer_provider.add_span_processor(RunSpanProcessor(lambda run: None))
+    tracer_provider.add_span_processor(SwitchProcessor((RunAttributes(lambda run: None).start,)))
     tracer_provider.add_span_processor(SimpleSpanProcessor(exporter))
     meter_provider = MeterProvider([reader], shutdown_on_exit=False)
     captured = CapturedTelemetry(exporter, reader)

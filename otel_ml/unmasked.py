@@ -10,6 +10,7 @@ from otel_ml.redaction import Redactor
 
 _LONGEST = 128
 _MOST = 8192
+_MAY_BE_CARD = 10**14  # no smaller number is a card's
 
 
 class Unmasked:
@@ -21,26 +22,35 @@ class Unmasked:
 
     def __init__(self, redactor: Redactor) -> None:
         self.redactor = redactor
-        self._known: set[tuple[str, str]] = set()
+        self._known: set[tuple[str, str | None]] = set()  # without a text: the name of numbers
 
     def covers(self, items: Mapping[str, Any]) -> bool:
         """Return whether nothing in a mapping needs masking, as far as that can be told without a copy."""
         if not self.redactor.repeatable:
             return False
-        known, is_sensitive = self._known, self.redactor.is_sensitive
+        known = self._known
         for key, value in items.items():
             if type(value) is str:
                 if (key, value) not in known and not self._learns(key, value):
                     return False
-            elif not isinstance(value, (bool, int, float)) or is_sensitive(key):
+            elif not isinstance(value, (bool, int, float)) or not self._shows(key, value):
                 return False
         return True
 
-    def _learns(self, key: str, value: str) -> bool:
-        item = {key: value}
-        if self.redactor.mapping(item) != item:
+    def _shows(self, key: str, number: float) -> bool:
+        if (key, None) not in self._known and not self._learns(key, None):
             return False
-        if len(value) <= _LONGEST and len(self._known) < _MOST:
+        return number < _MAY_BE_CARD or bool(self.redactor.value(number) == number)
+
+    def knows(self, text: str) -> bool:
+        """Return whether a text that has no name is known to need no masking by the redactor in force."""
+        return ("", text) in self._known and self.redactor is redaction.current()
+
+    def _learns(self, key: str, value: str | None) -> bool:
+        item = {key: 0 if value is None else value}
+        if type(key) is not str or self.redactor.mapping(item) != item:
+            return False
+        if len(key) <= _LONGEST and len(value or "") <= _LONGEST and len(self._known) < _MOST:
             self._known.add((key, value))
         return True
 
@@ -65,5 +75,7 @@ def masked_mapping(items: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 def masked_text(text: str) -> str:
     """Return a text of few different values, such as a span's name, masked."""
+    if type(text) is str and _unmasked.knows(text):
+        return text
     found = masked_mapping({"": text})
     return text if found is None else str(found.get("", redaction.current().text(text)))

@@ -6,8 +6,10 @@ import os
 import threading
 import time
 import weakref
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from otel_ml import health
@@ -22,28 +24,28 @@ def exporting() -> bool:
     return getattr(_thread_state, "exporting", False)
 
 
-class BatchWorker(Generic[T]):
-    """Hands items to `consume` in batches on its own thread.
+class QueueThread(ABC, Generic[T]):
+    """A queue and the thread that empties it.
 
-    The thread starts at the first `put`, and again after a fork: a child discards the queue that it inherited,
-    because the parent still has it.
+    The thread starts when the first item is there, and again after a fork: a child discards the queue that it
+    inherited, because the parent still has it.
+
+    Nothing here waits for a lock that is held for long, and what callers use is re-entrant: a signal handler or a
+    `__del__` may put an item in the middle of another `put` of the same thread. Operations on the queue are atomic,
+    with a GIL and without one.
 
     Args:
         signal: Name under which losses are counted: `traces`, `logs` or `metrics`.
-        consume: Called with 1 to `batch_size` items, oldest first, never concurrently. What it raises is survived.
-        queue_size: Items that may wait; one more is dropped and counted.
-        batch_size: Largest number of items in one call of `consume`.
-        interval: Seconds between two looks at the queue; a full batch is looked at at once.
+        name: Of the thread.
+        interval: Seconds between two looks at the queue.
+
+    Attributes:
+        queue: What waits; another object after a fork.
     """
 
-    def __init__(
-        self, signal: str, consume: Callable[[list[T]], None], *, queue_size: int, batch_size: int, interval: float
-    ) -> None:
+    def __init__(self, signal: str, name: str, interval: float) -> None:
         self._signal = signal
-        self._consume = consume
-        self._queue_size = queue_size
-        self._batch_size = batch_size
-        self._wake_at = min(batch_size, queue_size - 1)
+        self._name = name
         self._interval = interval
         self._closed = False
         self._reset()
@@ -52,50 +54,52 @@ class BatchWorker(Generic[T]):
             os.register_at_fork(after_in_child=lambda: (reset := weak_reset()) and reset())
 
     def _reset(self) -> None:
-        self._queue: deque[T] = deque()
+        self.queue: deque[T] = deque()
         self._consuming = threading.Lock()
         self._starting = threading.Lock()
-        self._wake = threading.Event()
+        self._wakes: SimpleQueue[None] = SimpleQueue()  # an Event would do, but its `set` is not re-entrant
         self._thread: threading.Thread | None = None
 
-    def put(self, item: T) -> bool:
-        """Queue one item; never blocks and never raises.
+    @abstractmethod
+    def _consume_some(self) -> bool:
+        """Take items off the queue and hand them on; False when that is not possible now. May raise nothing."""
 
-        Returns:
-            False when the item was dropped, because the queue is full or closed; the loss is counted.
-        """
-        if self._closed:
-            health.count_dropped(self._signal, "shutdown")
-            return False
-        queue = self._queue
-        waiting = len(queue)
-        if waiting >= self._queue_size:
-            health.count_dropped(self._signal, "queue_full")
-            return False
-        queue.append(item)
-        if waiting == self._wake_at:  # once a batch, not once an item: an event costs a microsecond
-            self._wake.set()
-        if self._thread is None:
-            self._start()
-        return True
+    @abstractmethod
+    def _discard(self) -> int:
+        """Empty the queue and return how many items of the signal it held."""
+
+    def _drained(self) -> None:
+        """Called each time the thread has done what it could."""
+
+    def _is_idle(self) -> bool:
+        """Whether nothing waits and nothing is being handed on."""
+        return not self.queue and not self._consuming.locked()
 
     def _start(self) -> None:
-        with self._starting:
-            if self._thread is not None:
-                return
-            thread = threading.Thread(target=self._run, name=f"otel_ml-{self._signal}", daemon=True)
-            try:
+        if self._thread is not None or not self._starting.acquire(blocking=False):
+            return
+        try:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 thread.start()
-            except RuntimeError:  # the interpreter is going down: close() consumes what is queued
-                return
-            self._thread = thread
+                self._thread = thread
+        except RuntimeError:  # the interpreter is going down: close() consumes what is queued
+            pass
+        finally:
+            self._starting.release()
 
     def _run(self) -> None:
-        wake = self._wake
+        wakes = self._wakes
         while not self._closed:
-            wake.wait(self._interval)
-            wake.clear()
+            try:
+                wakes.get(timeout=self._interval)
+                while not wakes.empty():
+                    wakes.get_nowait()
+            except Empty:
+                pass
             self._drain(deadline=None)
+            self._drained()
+        self._count_rest()  # a caller may have been between its look at `closed` and its append
 
     def _drain(self, deadline: float | None) -> bool:
         """Consume until the queue is empty; False when the deadline came first."""
@@ -104,27 +108,23 @@ class BatchWorker(Generic[T]):
             return False
         was_exporting, _thread_state.exporting = exporting(), True
         try:
-            queue = self._queue
-            while queue:
+            while self.queue:
                 if deadline is not None and time.monotonic() > deadline:
                     return False
-                self._consume_one_batch(queue)
+                if not self._consume_some():
+                    return False
             return True
         finally:
             _thread_state.exporting = was_exporting
             self._consuming.release()
 
-    def _consume_one_batch(self, queue: deque[T]) -> None:
-        batch = [queue.popleft() for _ in range(min(len(queue), self._batch_size))]
-        try:
-            self._consume(batch)
-        except Exception as error:  # whatever a sink does, the thread has to live on
-            health.count_dropped(self._signal, "export_failed", len(batch))
-            health.internal_error(f"export of {self._signal}", error)
-
     def wake(self) -> None:
         """Have the thread look at the queue now."""
-        self._wake.set()
+        self._wake_thread()
+
+    def _wake_thread(self) -> None:
+        if self._wakes.empty():
+            self._wakes.put(None)
 
     def flush(self, timeout: float) -> bool:
         """Wait until everything put before has been consumed.
@@ -139,13 +139,12 @@ class BatchWorker(Generic[T]):
         thread = self._thread
         if thread is None or not thread.is_alive():
             return self._drain(deadline)
-        while time.monotonic() < deadline:
-            self._wake.set()  # the caller may not run the sink itself: it would be held up by a dead endpoint
-            if not self._queue and self._consuming.acquire(timeout=0.005):
-                self._consuming.release()
-                return True
+        while not self._is_idle():
+            if time.monotonic() >= deadline:
+                return False
+            self.wake()  # the caller may not run the sink itself: it would be held up by a dead endpoint
             time.sleep(0.002)
-        return not self._queue and not self._consuming.locked()
+        return True
 
     def close(self, timeout: float) -> bool:
         """Flush, then stop the thread; what is still queued when the time is over is counted as lost.
@@ -159,9 +158,127 @@ class BatchWorker(Generic[T]):
         if self._closed:
             return True
         flushed = self.flush(timeout)
-        self._closed = True
-        self._wake.set()
-        if self._queue:
-            health.count_dropped(self._signal, "shutdown", len(self._queue))
-            self._queue.clear()
+        self._stop()
         return flushed
+
+    def _stop(self) -> None:
+        self._closed = True
+        self._wake_thread()
+        self._count_rest()
+
+    def _count_rest(self) -> None:
+        rest = self._discard()
+        if rest:
+            health.count_dropped(self._signal, "shutdown", rest)
+
+
+class ItemQueue(QueueThread[T]):
+    """A bounded queue that callers put items into.
+
+    Args:
+        signal: Name under which losses are counted.
+        queue_size: Items that may wait; one more is dropped and counted. Without a GIL, threads that put at the same
+            moment may exceed it by one item each.
+        wake_at: Number of waiting items at which the thread is woken.
+        interval: Seconds between two looks at the queue.
+
+    Attributes:
+        quiet: Number of items up to which one more is just appended, so that `put` is one comparison. It is 0 while the
+            thread has to be started, and once the queue is closed.
+    """
+
+    def __init__(self, signal: str, *, queue_size: int, wake_at: int, interval: float) -> None:
+        self._queue_size = queue_size
+        self._wake_at = min(wake_at, queue_size - 1)
+        super().__init__(signal, f"otel_ml-{signal}", interval)
+
+    def _reset(self) -> None:
+        super()._reset()
+        self.quiet = 0
+
+    def put(self, item: T) -> bool:
+        """Queue one item; never blocks and never raises.
+
+        Returns:
+            False when the item was dropped, because the queue is full or closed; the loss is counted.
+        """
+        queue = self.queue
+        if len(queue) < self.quiet:
+            queue.append(item)
+            return True
+        return self.put_attentively(item)
+
+    def put_attentively(self, item: T) -> bool:
+        """Queue an item where somebody has to be told, or there is no room."""
+        if self._closed:
+            health.count_dropped(self._signal, "shutdown")
+            return False
+        if self._thread is None:
+            self._start()
+        waiting = len(self.queue)
+        if waiting >= self._queue_size:
+            return self._put_into_full(item)
+        self.queue.append(item)
+        if self._thread is None:
+            return True
+        if waiting >= self._wake_at:
+            self.quiet = self._queue_size  # told once, not with each item; `_drained` makes it attentive again
+            self._wake_thread()
+        else:
+            self.quiet = self._wake_at
+        return True
+
+    def _put_into_full(self, item: T) -> bool:
+        health.count_dropped(self._signal, "queue_full")
+        return False
+
+    def _drained(self) -> None:
+        self.quiet = 0 if self._closed else self._wake_at
+
+    def _stop(self) -> None:
+        self.quiet = 0
+        super()._stop()
+        self.quiet = 0  # the thread may have been in the middle of `_drained`
+
+    def _take(self, number: int) -> list[T]:
+        """Take up to so many items off the queue; several threads may do so at once."""
+        items: list[T] = []
+        take, keep = self.queue.popleft, items.append
+        try:
+            for _ in range(number):
+                keep(take())
+        except IndexError:
+            pass
+        return items
+
+    def _discard(self) -> int:
+        return len(self._take(len(self.queue)))
+
+
+class BatchWorker(ItemQueue[T]):
+    """Hands items to `consume` in batches on its own thread.
+
+    Args:
+        signal: Name under which losses are counted: `traces`, `logs` or `metrics`.
+        consume: Called with 1 to `batch_size` items, oldest first, never concurrently. What it raises is survived.
+        queue_size: Items that may wait; one more is dropped and counted.
+        batch_size: Largest number of items in one call of `consume`.
+        interval: Seconds between two looks at the queue; a full batch is looked at at once.
+    """
+
+    def __init__(
+        self, signal: str, consume: Callable[[list[T]], None], *, queue_size: int, batch_size: int, interval: float
+    ) -> None:
+        self._consume = consume
+        self._batch_size = batch_size
+        super().__init__(signal, queue_size=queue_size, wake_at=batch_size, interval=interval)
+
+    def _consume_some(self) -> bool:
+        batch = self._take(self._batch_size)
+        try:
+            if batch:
+                self._consume(batch)
+        except Exception as error:  # whatever a sink does, the thread has to live on
+            health.count_dropped(self._signal, "export_failed", len(batch))
+            health.internal_error(f"export of {self._signal}", error)
+        return True

@@ -38,14 +38,15 @@ from opentelemetry import context, trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, ConsoleSpanExporter
 from otel_ml import propagation
-from otel_ml.tracing.processor import RunSpanProcessor
+from otel_ml.spans.run_attributes import RunAttributes
+from otel_ml.tracing.switch import SwitchProcessor
 
 def line(span):
     return json.dumps([span.name, hex(span.context.trace_id), hex(span.parent.span_id) if span.parent else None,
                        span.attributes.get("otel_ml.run.id"), span.attributes.get("otel_ml.run.name")]) + "\\n"
 
 provider = TracerProvider(shutdown_on_exit=False)
-provider.add_span_processor(RunSpanProcessor(lambda run: None))
+provider.add_span_processor(SwitchProcessor((RunAttributes(lambda run: None).start,)))
 provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(formatter=line)))
 trace.set_tracer_provider(provider)
 context.attach(propagation.extract_environment())

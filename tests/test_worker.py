@@ -186,3 +186,46 @@ def test_the_worker_does_not_keep_itself_alive() -> None:
     del subject
     gc.collect()
     assert reference() is None
+
+
+def test_a_put_inside_a_put_does_not_hang() -> None:
+    """A signal handler or a `__del__` may put an item in the middle of anything that a put does."""
+    done = run_python(
+        """
+        import signal
+        from otel_ml.worker import BatchWorker
+        items = []
+        subject = BatchWorker("traces", items.extend, queue_size=10**7, batch_size=3, interval=0.01)
+        nested = []
+        def handler(*_):
+            nested.append(subject.put(-1))
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+        for number in range(100_000):
+            assert subject.put(number)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        assert subject.close(30)
+        assert nested and all(nested) and len(items) == 100_000 + len(nested)
+        """
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_thread_is_told_once_a_batch() -> None:
+    """Between two looks of the thread, all puts but a few are an append and nothing else."""
+    hold, items = threading.Event(), []
+
+    def consume(batch: list[int]) -> None:
+        hold.wait(30)
+        items.extend(batch)
+
+    subject = BatchWorker("traces", consume, queue_size=1000, batch_size=10, interval=3600.0)
+    told = []
+    attentively = subject.put_attentively
+    subject.put_attentively = lambda item: told.append(item) or attentively(item)  # type: ignore[method-assign]
+    for item in range(1000):
+        subject.put(item)
+    assert len(told) <= 4, told
+    hold.set()
+    assert subject.close(30)
+    assert sorted(items) == list(range(1000))

@@ -80,9 +80,9 @@ def metric_exporter(endpoint: Endpoint | None = None) -> MetricExporter:
 
 def _span_exporter(endpoint: Endpoint) -> SpanExporter:
     if protocol_of(endpoint, "traces") == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc_traces  # noqa: PLC0415
+        from otel_ml.export import otlp_grpc  # noqa: PLC0415
 
-        return grpc_traces.OTLPSpanExporter(**_grpc_arguments(endpoint, "traces"))
+        return otlp_grpc.OTLPSpanExporter(**_grpc_arguments(endpoint, "traces"))
     from opentelemetry.exporter.otlp.proto.http import trace_exporter as http_traces  # noqa: PLC0415
 
     return http_traces.OTLPSpanExporter(**_http_arguments(endpoint, "traces"))
@@ -90,9 +90,9 @@ def _span_exporter(endpoint: Endpoint) -> SpanExporter:
 
 def _log_exporter(endpoint: Endpoint) -> LogRecordExporter:
     if protocol_of(endpoint, "logs") == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc import _log_exporter as grpc_logs  # noqa: PLC0415
+        from otel_ml.export import otlp_grpc  # noqa: PLC0415
 
-        return grpc_logs.OTLPLogExporter(**_grpc_arguments(endpoint, "logs"))
+        return otlp_grpc.OTLPLogExporter(**_grpc_arguments(endpoint, "logs"))
     from opentelemetry.exporter.otlp.proto.http import _log_exporter as http_logs  # noqa: PLC0415
 
     return http_logs.OTLPLogExporter(**_http_arguments(endpoint, "logs"))
@@ -100,9 +100,9 @@ def _log_exporter(endpoint: Endpoint) -> LogRecordExporter:
 
 def _metric_exporter(endpoint: Endpoint) -> MetricExporter:
     if protocol_of(endpoint, "metrics") == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc import metric_exporter as grpc_metrics  # noqa: PLC0415
+        from otel_ml.export import otlp_grpc  # noqa: PLC0415
 
-        return grpc_metrics.OTLPMetricExporter(**_grpc_arguments(endpoint, "metrics"))
+        return otlp_grpc.OTLPMetricExporter(**_grpc_arguments(endpoint, "metrics"))
     from opentelemetry.exporter.otlp.proto.http import metric_exporter as http_metrics  # noqa: PLC0415
 
     return http_metrics.OTLPMetricExporter(**_http_arguments(endpoint, "metrics"))

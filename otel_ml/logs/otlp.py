@@ -1,4 +1,4 @@
-"""Entries to OpenTelemetry log records, and these to the exporter, on a thread of its own."""
+"""Entries to OTLP and to the exporter, on threads of their own: as bytes, or as log records of the SDK."""
 
 from __future__ import annotations
 
@@ -19,12 +19,17 @@ from opentelemetry.semconv.attributes import code_attributes, otel_attributes
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
 from otel_ml import conventions, health
+from otel_ml.export.encoding_queue import EncodingQueue
+from otel_ml.export.left_out import leave_out
+from otel_ml.export.otlp_protobuf import Block, LogEncoder, id_bytes
+from otel_ml.export.sending import Sending, sender_of
 from otel_ml.logs import api_records
 from otel_ml.logs.entries import Entry
-from otel_ml.worker import BatchWorker
+from otel_ml.worker import BatchWorker, ItemQueue
 
 _SEVERITY_TEXT = {"WARNING": "WARN", "CRITICAL": "FATAL"}
 _NO_CONTEXT = Context({"otel_ml.outside": True})  # an empty one would be replaced by the exporting thread's
+_ID_LENGTHS = (16, 8)
 _FAILURE = {
     "type": conventions.EXCEPTION_TYPE,
     "message": conventions.EXCEPTION_MESSAGE,
@@ -38,16 +43,7 @@ def to_log_record(entry: Entry, resource: Resource) -> ReadableLogRecord:
     The instrumentation scope is the logger's name, and an extra `otel.event.name` (or the
     older `event.name`) becomes the event name.
     """
-    file, function, line = entry.code
-    attributes = {key: value for key, value in entry.extra.items() if value is not None}
-    event_name = attributes.pop(otel_attributes.OTEL_EVENT_NAME, None) or attributes.pop("event.name", None)
-    attributes[code_attributes.CODE_FILE_PATH] = file
-    attributes[code_attributes.CODE_FUNCTION_NAME] = function
-    attributes[code_attributes.CODE_LINE_NUMBER] = line
-    if entry.run_id:
-        attributes[conventions.RUN_ID] = entry.run_id
-    for key, text in (entry.exception or {}).items():
-        attributes[_FAILURE[key]] = text
+    attributes, event_name = _attributes(entry)
     record = LogRecord(
         timestamp=entry.time_ns,
         observed_timestamp=time.time_ns(),
@@ -56,9 +52,49 @@ def to_log_record(entry: Entry, resource: Resource) -> ReadableLogRecord:
         severity_number=std_to_otel(entry.level),
         body=entry.message,
         attributes=attributes,
-        event_name=str(event_name) if event_name is not None else None,
+        event_name=event_name,
     )
     return ReadableLogRecord(record, resource, _scope(entry.logger))
+
+
+def to_bytes(entry: Entry, encoder: LogEncoder) -> bytes:
+    """Return an entry as the encoder's record: what `to_log_record` says, without the objects in between."""
+    attributes, event_name = _attributes(entry)
+    return encoder.record(
+        made=entry.time_ns,
+        observed=time.time_ns(),
+        severity=_severity(entry.level),
+        severity_text=_SEVERITY_TEXT.get(entry.level_name, entry.level_name),
+        body=entry.message,
+        attributes=attributes,
+        ids=_ids(entry) if entry.trace_id else None,
+        event_name=event_name,
+    )
+
+
+def _attributes(entry: Entry) -> tuple[dict[str, Any], str | None]:
+    """Return attributes and name of the event, if it is one."""
+    file, function, line = entry.code
+    event_name = None
+    attributes: dict[str, Any] = {}
+    if entry.extra:
+        attributes = {key: value for key, value in entry.extra.items() if value is not None}
+        event_name = attributes.pop(otel_attributes.OTEL_EVENT_NAME, None) or attributes.pop("event.name", None)
+    attributes[code_attributes.CODE_FILE_PATH] = file
+    attributes[code_attributes.CODE_FUNCTION_NAME] = function
+    attributes[code_attributes.CODE_LINE_NUMBER] = line
+    if entry.run_id:
+        attributes[conventions.RUN_ID] = entry.run_id
+    if entry.exception:
+        for key, text in entry.exception.items():
+            attributes[_FAILURE[key]] = text
+    return attributes, str(event_name) if event_name is not None else None
+
+
+@lru_cache(maxsize=256)
+def _severity(level: int) -> int:
+    severity: int = std_to_otel(level).value
+    return severity
 
 
 @lru_cache(maxsize=1024)
@@ -77,6 +113,20 @@ def _context(entry: Entry) -> Context:
     return set_span_in_context(NonRecordingSpan(span), _NO_CONTEXT)
 
 
+def _ids(entry: Entry) -> tuple[bytes, bytes, int] | None:
+    try:
+        ids = bytes.fromhex(entry.trace_id), bytes.fromhex(entry.span_id)
+        if tuple(map(len, ids)) == _ID_LENGTHS and any(ids[0]) and any(ids[1]):
+            return *ids, entry.trace_flags
+    except ValueError:  # what follows says what it is
+        pass
+    try:
+        numbers = int(entry.trace_id, 16), int(entry.span_id, 16)
+    except ValueError:  # an application's filter put its own text there
+        return None
+    return id_bytes(numbers[0], 16), id_bytes(numbers[1], 8), entry.trace_flags
+
+
 class OtlpSink:
     """Exports entries; a dead endpoint holds up nothing but this sink's own bounded queue.
 
@@ -89,12 +139,30 @@ class OtlpSink:
     def __init__(self, exporter: LogRecordExporter, resource: Resource, queue_size: int) -> None:
         self._exporter = exporter
         self._resource = resource
-        self._worker: BatchWorker[Entry | ReadableLogRecord] = BatchWorker(
-            "logs", self._export, queue_size=queue_size, batch_size=min(512, queue_size), interval=1.0
+        self._encoder = LogEncoder()
+        bounds: Any = {"queue_size": queue_size, "batch_size": min(512, queue_size), "interval": 1.0}
+        send = sender_of(exporter)
+        self._worker: ItemQueue[Entry | ReadableLogRecord] = (
+            BatchWorker("logs", self._export, **bounds)
+            if send is None
+            else EncodingQueue("logs", self._encode, Sending("logs", send, exporter), **bounds)
         )
         self.put = self._worker.put
         self.flush = self._worker.flush
         self.wake = self._worker.wake
+
+    def _encode(self, batch: list[Entry | ReadableLogRecord]) -> Block:
+        block = self._encoder.block()
+        for entry in batch:
+            try:
+                if isinstance(entry, Entry):
+                    block.add(to_bytes(entry, self._encoder), self._resource, _scope(entry.logger))
+                else:
+                    record = api_records.masked(entry)
+                    block.add(self._encoder.readable(record), record.resource, record.instrumentation_scope)
+            except Exception as error:
+                leave_out("logs", error)
+        return block.close()
 
     def _export(self, batch: list[Entry | ReadableLogRecord]) -> None:
         records = []
@@ -105,8 +173,7 @@ class OtlpSink:
                 else:
                     records.append(api_records.masked(entry))
             except Exception as error:
-                health.count_dropped("logs", "encode_failed")
-                health.internal_error("log record for OTLP", error)
+                leave_out("logs", error)
         with suppress_instrumentation():
             result: Any = self._exporter.export(records)
         if result is not LogRecordExportResult.SUCCESS:

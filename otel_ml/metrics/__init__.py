@@ -1,4 +1,4 @@
-"""Durations as histograms with exemplars, for `/metrics` and OTLP from the same cells.
+"""Durations as histograms with exemplars, and counters, for `/metrics` and OTLP from the same cells.
 
 `asgi_app` and `wsgi_app` serve them inside an application's own server:
 
@@ -19,9 +19,11 @@ __all__ = ["asgi_app", "wsgi_app"]
 
 
 def asgi_app() -> ASGIApplication:
-    """Return an ASGI application that serves the metrics of this process, for example below `/metrics`.
+    """Return an ASGI application that serves the metrics of this service, for example below `/metrics`.
 
     It may be mounted before `otel_ml.configure` is called; until then, and after `shutdown`, it serves an empty page.
+    Whichever process of the service answers, it shows the sum of all of them.
+
     OpenMetrics with exemplars goes to who asks for it (`Accept: application/openmetrics-text`), else the Prometheus
     text format. Collection and formatting run in a thread, beside the event loop.
     """

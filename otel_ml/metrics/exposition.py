@@ -153,7 +153,7 @@ class _Server(socketserver.ThreadingMixIn, WSGIServer):
 class MetricsServer:
     """Serves `/metrics` on threads of its own until it is closed.
 
-    A forked child closes its copy of the socket, and serves nothing: the parent answers, for itself.
+    A forked child closes its copy of the socket, and serves nothing: the parent answers, for all of them.
 
     Args:
         host: Address to listen on.

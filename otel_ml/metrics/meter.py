@@ -1,13 +1,14 @@
-"""The meter provider of the distro: the SDK's, with our own histograms in cells."""
+"""The meter provider of the distro: the SDK's, with our own histograms and counters in cells."""
 
 from __future__ import annotations
 
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 from opentelemetry import metrics as api
 from opentelemetry.sdk import metrics as sdk
@@ -17,23 +18,29 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_ml import conventions
+from otel_ml.metrics.counter import CellCounter
 from otel_ml.metrics.histogram import CellHistogram
+from otel_ml.metrics.points import Instrument
+from otel_ml.metrics.series import Home
+
+Cells = TypeVar("Cells", CellHistogram, CellCounter)
 
 
 class MeterProvider(sdk.MeterProvider):
-    """Gives histograms of otel_ml's own scope that have bucket bounds as cells; everything else is the SDK's.
+    """Gives counters of otel_ml's own scope, and histograms that have bucket bounds, as cells; all else is the SDK's.
 
     Args:
         resource: What the measurements are about.
         exemplar_filter: Which measurements become exemplars. Cells know two cases: those in sampled spans, and none.
-        max_series: Attribute sets that a histogram of ours keeps apart.
+        max_series: Attribute sets that an instrument of ours keeps apart.
     """
 
     def __init__(self, resource: Resource, exemplar_filter: ExemplarFilter, *, max_series: int) -> None:
         super().__init__(resource=resource, exemplar_filter=exemplar_filter, shutdown_on_exit=False)
         self._keep_exemplars = not isinstance(exemplar_filter, AlwaysOffExemplarFilter)
         self._max_series = max_series
-        self._histograms: dict[tuple[InstrumentationScope, str], CellHistogram] = {}
+        self._instruments: dict[tuple[type, InstrumentationScope, str], Instrument] = {}
+        self._home: Home | None = None
         self._creating = threading.Lock()
         self._readers: list[MetricReader] = []
 
@@ -52,33 +59,55 @@ class MeterProvider(sdk.MeterProvider):
             meter.provider = self
         return meter
 
-    def histograms(self) -> list[CellHistogram]:
-        """Return the histograms whose cells readers have to add to what the SDK collects."""
-        return list(self._histograms.values())
+    def instruments(self) -> list[Instrument]:
+        """Return the instruments whose cells readers have to add to what the SDK collects."""
+        return list(self._instruments.values())
 
-    def create_cells(
+    def cell_histogram(
         self, name: str, unit: str, description: str, bounds: Sequence[float], scope: InstrumentationScope
     ) -> CellHistogram:
         """Return the histogram of that scope and name, made at the first call."""
+        return self._only(
+            CellHistogram,
+            scope,
+            name,
+            lambda: CellHistogram(
+                name,
+                unit,
+                description,
+                bounds,
+                scope=scope,
+                max_series=self._max_series,
+                exemplars=self._keep_exemplars,
+            ),
+        )
+
+    def cell_counter(self, name: str, unit: str, description: str, scope: InstrumentationScope) -> CellCounter:
+        """Return the counter of that scope and name, made at the first call."""
+        make = partial(CellCounter, name, unit, description, scope=scope, max_series=self._max_series)
+        return self._only(CellCounter, scope, name, make)
+
+    def _only(self, kind: type[Cells], scope: InstrumentationScope, name: str, make: Callable[[], Cells]) -> Cells:
         with self._creating:
-            if (scope, name) not in self._histograms:
-                self._histograms[scope, name] = CellHistogram(
-                    name,
-                    unit,
-                    description,
-                    bounds,
-                    scope=scope,
-                    max_series=self._max_series,
-                    exemplars=self._keep_exemplars,
-                )
-            return self._histograms[scope, name]
+            known = self._instruments.get((kind, scope, name))
+            if not isinstance(known, kind):
+                known = self._instruments[kind, scope, name] = make()
+                known.live_in(self._home)
+            return known
+
+    def live_in(self, home: Home | None) -> None:
+        """Keep the numbers of all cells there from now on. None: in this process, and counted from zero."""
+        with self._creating:
+            self._home = home
+            for instrument in self.instruments():
+                instrument.live_in(home)
 
     def restart(self, max_series: int) -> None:
         """Count from zero, as the SDK does for readers that are added anew."""
         self._max_series = max_series
-        for histogram in self.histograms():
-            histogram.max_series = max_series
-            histogram.reset()
+        for instrument in self.instruments():
+            instrument.max_series = max_series
+            instrument.reset()
 
     def add_metric_reader(self, metric_reader: MetricReader) -> None:
         """Attach a reader."""
@@ -109,6 +138,10 @@ class CellMeter(sdk.Meter):
 
     provider: MeterProvider
 
+    def create_counter(self, name: str, unit: str = "", description: str = "") -> api.Counter:
+        """Return the counter of that name."""
+        return self.provider.cell_counter(name, unit, description, self._scope())
+
     def create_histogram(
         self,
         name: str,
@@ -121,8 +154,10 @@ class CellMeter(sdk.Meter):
         bounds = explicit_bucket_boundaries_advisory
         if bounds is None or not _rising(bounds):
             return super().create_histogram(name, unit, description, explicit_bucket_boundaries_advisory=bounds)
-        scope = InstrumentationScope(self.name, self.version, self.schema_url)
-        return self.provider.create_cells(name, unit, description, bounds, scope)
+        return self.provider.cell_histogram(name, unit, description, bounds, self._scope())
+
+    def _scope(self) -> InstrumentationScope:
+        return InstrumentationScope(self.name, self.version, self.schema_url)
 
 
 def _rising(bounds: Sequence[float]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 from opentelemetry import metrics as api
@@ -18,20 +19,19 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricReader
 from opentelemetry.sdk.resources import Resource
 
 from otel_ml import conventions, health, sdk_compat
-from otel_ml.loggers import own_logger
 from otel_ml.metrics import active
-from otel_ml.metrics.histogram import CellHistogram
+from otel_ml.metrics.family import Family
 from otel_ml.metrics.meter import MeterProvider
+from otel_ml.metrics.points import Instrument
 from otel_ml.metrics.readers import ExportingReader, ScrapeReader
+from otel_ml.metrics.ticking import within
 from otel_ml.options import Metrics
 from otel_ml.version import VERSION
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from otel_ml.metrics.exposition import MetricsServer
-
-_logger = own_logger()
+    from otel_ml.metrics.serving import Server
 
 _EXEMPLAR_FILTERS: dict[str, type[ExemplarFilter]] = {
     "trace_based": TraceBasedExemplarFilter,
@@ -55,21 +55,30 @@ class MetricPipeline:
         options: Bounds of series, and where `/metrics` is served.
         exporter: Where metrics go at each interval.
         note: What was done with a provider that the application had set; empty when it is ours.
+        service: What is measured: processes with the same service are shown together.
     """
 
     def __init__(
-        self, provider: sdk.MeterProvider | None, options: Metrics, exporter: MetricExporter | None, note: str = ""
+        self,
+        provider: sdk.MeterProvider | None,
+        options: Metrics,
+        exporter: MetricExporter | None,
+        note: str = "",
+        service: str = "",
     ) -> None:
         self.note = note
         self.registry: CollectorRegistry | None = None
         self._provider = provider
         self._options = options
-        self._server: MetricsServer | None = None
+        self._service = service
+        self._server: Server | None = None
+        self._family: Family | None = None
+        self._scraped: ScrapeReader | None = None
         self._readers: list[MetricReader] = []
         self._exporting: ExportingReader | None = None
         if provider is not None and exporter is not None:
             self._exporting = ExportingReader(
-                exporter, self._histograms, interval=options.interval, max_series=options.max_series
+                exporter, self._instruments, interval=options.interval, max_series=options.max_series
             )
             self._attach(self._exporting)
 
@@ -86,33 +95,23 @@ class MetricPipeline:
 
         from otel_ml.metrics.prometheus import PrometheusCollector  # noqa: PLC0415
 
-        reader = ScrapeReader(self._histograms, max_series=self._options.max_series)
+        self._family = _family(self._service)
+        if isinstance(self._provider, MeterProvider):
+            self._provider.live_in(self._family)
+        reader = ScrapeReader(self._instruments, max_series=self._options.max_series, family=self._family)
         self._attach(reader)
+        self._scraped = reader
         self.registry = CollectorRegistry(support_collectors_without_names=True)
         self.registry.register(PrometheusCollector(reader.read))
 
     def serve(self) -> None:
-        """Serve `registry` over HTTP; when that does not work, say so once and go on without."""
+        """Serve `registry` over HTTP."""
         self.expose()
         if self.registry is None:
             return
-        from otel_ml.metrics.exposition import MetricsServer  # noqa: PLC0415
+        from otel_ml.metrics.serving import serve  # noqa: PLC0415
 
-        host, port = self._options.host, self._options.port or 0
-        try:
-            self._server = MetricsServer(host, port, self.registry)
-        except (OSError, ValueError) as error:  # ValueError: no host name can be made of it
-            health.warn_once(
-                f"metrics:server:{host}:{port}",
-                "/metrics cannot be served on %s:%d (%s); the program goes on without it. "
-                "Metrics(port=0) takes a free port.",
-                host,
-                port,
-                getattr(error, "strerror", None) or error,
-            )
-            return
-        if not port:
-            _logger.info("/metrics is served on http://%s:%d/metrics", host, self._server.port)
+        self._server = serve(self._options.host, self._options.port or 0, self.registry, self._family)
 
     def wake(self) -> None:
         """Export now, without waiting for it."""
@@ -125,19 +124,31 @@ class MetricPipeline:
 
     def close(self, timeout: float) -> bool:
         """Flush, and take everything of ours off the provider, which stays. Safe to call twice."""
+        deadline = time.monotonic() + timeout
         if self._server is not None:
             self._server.close()
         if self.registry is not None:
             self.registry = None
         active.leave(self)
         delivered = self._exporting is None or self._exporting.close(timeout)
+        self._leave_family(max(0.1, deadline - time.monotonic()))
         readers, self._readers = self._readers, []
         for reader in readers:
             self._detach(reader)
         return delivered
 
-    def _histograms(self) -> list[CellHistogram]:
-        return self._provider.histograms() if isinstance(self._provider, MeterProvider) else []
+    def _leave_family(self, timeout: float) -> None:
+        family, self._family = self._family, None
+        if family is None:
+            return
+        if self._scraped is not None:
+            within(timeout, self._scraped.share)
+        if isinstance(self._provider, MeterProvider):
+            self._provider.live_in(None)
+        family.leave()
+
+    def _instruments(self) -> list[Instrument]:
+        return self._provider.instruments() if isinstance(self._provider, MeterProvider) else []
 
     def _attach(self, reader: MetricReader) -> None:
         if self._provider is not None:
@@ -171,12 +182,21 @@ def start(options: Metrics, *, resource: Resource, exporter: MetricExporter | No
     if not isinstance(provider, sdk.MeterProvider):
         return _without(provider, options, exporter)
     note = "" if isinstance(provider, MeterProvider) else "metrics: your MeterProvider stays; our readers were added"
-    pipeline = MetricPipeline(provider, options, exporter, note)
+    service = "/".join(str(resource.attributes.get(name, "")) for name in ("service.namespace", "service.name"))
+    pipeline = MetricPipeline(provider, options, exporter, note, service)
     _count_what_is_dropped(provider)
     if prometheus:
         pipeline.serve()
     active.use(pipeline)
     return pipeline
+
+
+def _family(service: str) -> Family | None:
+    try:
+        return Family(service)
+    except Exception as error:  # then this process is shown alone
+        health.internal_error("finding the other processes of this service", error)
+        return None
 
 
 def _without(provider: api.MeterProvider, options: Metrics, exporter: MetricExporter | None) -> MetricPipeline:

@@ -98,7 +98,8 @@ class Span(SpanItems):
         values = self._values
         has_room = shared.max_attributes > (0 if values is None else len(values))
         simple = has_room and type(key) is str and key
-        if simple and (shared.max_length is not None or not is_atom(value)) and self._end_time is None:
+        must_clean = simple and (shared.max_length is not None or not is_atom(value))
+        if must_clean and self._bounded is None and self._end_time is None:  # the slow way cleans too; twice is wrong
             value = sdk_layout.clean_value(value, shared.max_length)
         # No call from here to the store.
         if self._end_time is not None:

@@ -21,7 +21,9 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from otel_ml import health
 from otel_ml.metrics.attributes import MAX_TEXT
-from otel_ml.metrics.histogram import CellHistogram, HistogramCell, LockedHistogramCell
+from otel_ml.metrics.histogram import CellHistogram
+from otel_ml.metrics.histogram_cells import HistogramCell, LockedHistogramCell
+from support import run_python
 
 BOUNDS = (0.001, 0.01, 0.1, 1.0)
 SAMPLED = NonRecordingSpan(SpanContext(0xABC, 0xDEF, False, TraceFlags(1)))
@@ -228,7 +230,7 @@ def test_each_bucket_keeps_the_last_exemplar_of_a_sampled_span() -> None:
     for value, span in ((0.05, SAMPLED), (0.06, SAMPLED), (0.07, UNSAMPLED), (0.5, UNSAMPLED), (0.08, None)):
         ours.record(value, {}, trace.set_span_in_context(span) if span else None)
     found = ours.bind({}).snapshot().exemplars
-    assert [raw and (raw[0], raw[1].trace_id, raw[1].span_id) for raw in found] == [
+    assert [raw and (raw[0], raw[1], raw[2]) for raw in found] == [
         None, None, (0.06, 0xABC, 0xDEF), None, None,
     ]  # fmt: skip
     assert bisect_left(BOUNDS, 0.06) == 2
@@ -243,11 +245,60 @@ def test_exemplars_can_be_switched_off() -> None:
 
 def test_a_forked_child_counts_from_zero() -> None:
     """What its parent counted is the parent's to tell."""
+    done = run_python(
+        """
+        import os
+        from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+        from otel_ml.metrics.counter import CellCounter
+        from otel_ml.metrics.histogram import CellHistogram
+        scope = InstrumentationScope("test")
+        time = CellHistogram("h", "s", "", (0.1, 1.0), scope=scope, max_series=10)
+        rows = CellCounter("c", "", "", scope=scope, max_series=10)
+        time.record(1); rows.add(1)
+        child = os.fork()
+        if not child:
+            time.record(0.5); rows.add(5)
+            os._exit(0 if (time.bind({}).snapshot().sum, rows.bind({}).snapshot().whole) == (0.5, 5) else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert (time.bind({}).snapshot().sum, rows.bind({}).snapshot().whole) == (1.0, 1)
+        """
+    )
+    assert done.returncode == 0, done.stderr
+
+
+class PlainSpan(NonRecordingSpan):
+    """Keeps its ids as the fast span does."""
+
+    __slots__ = ("_span_id", "_trace_flags", "_trace_id")
+
+    def __init__(self, context: SpanContext, trace_id: int | None = None):
+        super().__init__(context)
+        self._trace_id = context.trace_id if trace_id is None else trace_id
+        self._span_id, self._trace_flags = context.span_id, context.trace_flags
+
+
+class StrangeSpan(PlainSpan):
+    """Has slots of these names that say something else."""
+
+    __slots__ = ()
+
+
+def test_ids_are_taken_from_slots_only_where_they_are_the_contexts() -> None:
+    """Whatever kinds of span alternate, and whether they are sampled."""
     ours = histogram()
-    ours.record(1)
-    child = os.fork()
-    if not child:
-        ours.record(0.5)
-        os._exit(0 if ours.bind({}).snapshot().sum == 0.5 else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert ours.bind({}).snapshot().sum == 1.0
+    strange = StrangeSpan(SAMPLED.get_span_context(), trace_id=1)
+    other = SpanContext(0x123, 0x456, False, TraceFlags(1))
+    for span, expected in (
+        (PlainSpan(SAMPLED.get_span_context()), 0xABC),
+        (PlainSpan(other), 0x123),
+        (PlainSpan(UNSAMPLED.get_span_context()), 0x123),
+        (strange, 0xABC),
+        (PlainSpan(other), 0x123),
+        (strange, 0xABC),
+        (SAMPLED, 0xABC),
+        (PlainSpan(other), 0x123),
+        (trace.INVALID_SPAN, 0x123),
+    ):
+        ours.record(0.5, {}, trace.set_span_in_context(span))
+        raw = ours.bind({}).snapshot().exemplars[bisect_left(BOUNDS, 0.5)]
+        assert raw is not None and raw[1] == expected

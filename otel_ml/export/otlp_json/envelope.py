@@ -9,7 +9,7 @@ import orjson
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from otel_ml import health
+from otel_ml.export.left_out import leave_out
 from otel_ml.export.otlp_json.values import Json, attributes, text
 
 K = TypeVar("K")
@@ -57,14 +57,7 @@ def attempt(signal: str, record: Record, encode: Callable[[Record], Json]) -> Js
     try:
         return encode(record)
     except Exception as error:  # whatever one record holds, the others have to arrive
-        health.count_dropped(signal, "encode_failed")
-        health.warn_once(
-            f"encode_failed:{signal}:{type(error).__name__}",
-            "dropped a record of %s that cannot be written as OTLP (further ones are only counted): %s: %s",
-            signal,
-            type(error).__name__,
-            text(error),
-        )
+        leave_out(signal, error)
         return None
 
 

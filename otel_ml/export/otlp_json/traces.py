@@ -56,10 +56,11 @@ def _span(span: ReadableSpan) -> Json:
     if span.end_time is not None:
         encoded["endTimeUnixNano"] = unsigned(span.end_time)
     encoded["attributes"] = attributes(span.attributes)
-    if span.events:
-        encoded["events"] = [_event(event) for event in span.events]
-    if span.links:
-        encoded["links"] = [_link(link) for link in span.links]
+    events, links = span.events, span.links  # made anew each time they are read
+    if events:
+        encoded["events"] = [_event(event) for event in events]
+    if links:
+        encoded["links"] = [_link(link) for link in links]
     _add_losses(encoded, span)
     return encoded
 

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from otel_ml import Traces, health
-from otel_ml.tracing.processor import QueueSpanProcessor
+from otel_ml.spans.queue import QueueSpanProcessor
 
 
 def provider_with(exporter: SpanExporter, **options: int) -> tuple[TracerProvider, QueueSpanProcessor]:
@@ -62,7 +62,7 @@ def test_every_ended_span_arrives_masked() -> None:
 
 def test_a_span_with_nothing_to_mask_is_not_copied() -> None:
     """The common case costs no copy."""
-    from otel_ml.tracing.redacting import masked
+    from otel_ml.spans.redacting import masked
 
     exporter = InMemorySpanExporter()
     provider, processor = provider_with(exporter)

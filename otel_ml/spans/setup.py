@@ -12,9 +12,9 @@ from opentelemetry.sdk.trace.export import SpanExporter
 from otel_ml import health, sdk_compat
 from otel_ml.options import Traces
 from otel_ml.runs import Run
-from otel_ml.tracing.processor import QueueSpanProcessor
+from otel_ml.spans.queue import QueueSpanProcessor
+from otel_ml.spans.run_attributes import RunAttributes
 from otel_ml.tracing.provider import TracerProvider, accelerate
-from otel_ml.tracing.run_attributes import RunAttributes
 from otel_ml.tracing.switch import SwitchProcessor
 
 _own: TracerProvider | None = None
@@ -101,7 +101,7 @@ def _connect(
     known = _switches.get(id(provider))
     switch = known[1] if known is not None else _attach(provider)
     queues = [QueueSpanProcessor(exporter, options) for exporter in exporters]
-    switch.open((RunAttributes(on_run).start,), tuple(queue.on_end for queue in queues), tuple(queues))
+    switch.open((RunAttributes(on_run).start,), tuple(queue.emit for queue in queues), tuple(queues))
     return TracePipeline(switch, queues)
 
 

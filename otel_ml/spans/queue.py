@@ -13,7 +13,7 @@ from otel_ml.export.encoding_queue import EncodingQueue
 from otel_ml.export.otlp_protobuf import SpanEncoder
 from otel_ml.export.sending import Sending, sender_of
 from otel_ml.options import Traces
-from otel_ml.tracing.redacting import masked
+from otel_ml.spans.redacting import masked
 from otel_ml.worker import BatchWorker, ItemQueue
 
 

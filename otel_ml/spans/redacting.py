@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import is_
 from typing import Any
 
 from opentelemetry.attributes import BoundedAttributes
@@ -30,8 +31,8 @@ def masked(span: ReadableSpan) -> ReadableSpan:
         attributes is given
         and name == span.name
         and status is span.status
-        and all(new is old for new, old in zip(events, given_events, strict=True))
-        and all(new is old for new, old in zip(links, given_links, strict=True))
+        and all(map(is_, events, given_events))
+        and all(map(is_, links, given_links))
     )
     if unchanged:
         return span
