@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401  imported after a provider was made, its fork hook and the SDK's deadlock
 from typing import Any
 
 from opentelemetry import trace

@@ -357,24 +357,30 @@ def test_no_write_after_the_end_is_seen_by_our_own_queue(make: Make, caplog: pyt
 
 
 @pytest.mark.usefixtures("eager_switches")
-def test_readers_of_a_live_span_do_not_mind_writers(pipeline: Pipeline) -> None:
+@pytest.mark.parametrize("looks_inside", [False, True])
+def test_readers_of_a_live_span_do_not_mind_writers(make: Make, looks_inside: bool) -> None:
     """Whoever iterates attributes, events and links of a span that others write to gets what is there."""
-    span: Any = pipeline.tracer.start_span("live", attributes={"first": 1})
+    tracer = make(shutdown_on_exit=False, span_limits=sdk.SpanLimits(max_span_attributes=-1)).get_tracer("test")
+    span: Any = tracer.start_span("live", attributes={"first": 1})
     done = threading.Event()
 
     def write() -> None:
-        for number in range(1500):
-            span.set_attribute(f"k{number % 100}", number)
-            if not number % 50:
-                span.add_event("event")
-                span.add_link(span.get_span_context())
-        done.set()
+        try:
+            for number in range(8000):
+                span.set_attribute(f"k{number}", number)
+                if not number % 100:
+                    span.add_event("event")
+                    span.add_link(span.get_span_context())
+        finally:
+            done.set()
 
     def read() -> None:
         while not done.is_set():
+            for key in span.attributes:
+                assert key
             assert len(dict(span.attributes)) >= 1 and list(span.attributes.items())
             assert all(event.name == "event" for event in span.events) and len(span.links) >= 0
-            assert span.to_json()
+            assert not looks_inside or span.to_json()
 
     assert not in_threads(write, read, read)
 
