@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import statistics
 import time
 from itertools import repeat
 from pathlib import Path
@@ -99,14 +98,14 @@ class _Pauses:
 
 
 def _full_collection() -> float:
-    """Median length of a full collection; the first one, which frees what is there to free, does not count."""
+    """Shortest of ten full collections, after one that frees what is there to free: noise only makes them longer."""
     gc.collect()
     lengths = []
-    for _ in range(5):
+    for _ in range(10):
         started = time.perf_counter_ns()
         gc.collect()
         lengths.append(time.perf_counter_ns() - started)
-    return statistics.median(lengths)
+    return min(lengths)
 
 
 def _resident_bytes() -> int:

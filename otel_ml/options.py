@@ -31,8 +31,8 @@ class Traces:
         ConfigurationError: A value is not a positive number, or `accelerate` no truth value.
     """
 
-    queue_size: int = 8192
-    batch_size: int = 512
+    queue_size: int = 32_768
+    batch_size: int = 2048
     interval: float = 1.0
     accelerate: bool = False
 

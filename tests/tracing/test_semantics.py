@@ -13,6 +13,7 @@ import logging
 import pickle
 import sys
 import threading
+import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -307,6 +308,17 @@ class Copying(SpanProcessor):
         self.ended.append((span, contents(span)))
 
 
+class Waiting:
+    """A value whose text is ready only when somebody says so."""
+
+    def __init__(self) -> None:
+        self.entered, self.left = threading.Event(), threading.Event()
+
+    def __str__(self) -> str:
+        self.entered.set()
+        return str(self.left.wait(20))
+
+
 def contents(span: ReadableSpan) -> Any:
     return (
         dict(span.attributes or {}), len(span.events), len(span.links), span.name, span.status.description,
@@ -338,6 +350,37 @@ def test_no_write_after_the_end_is_ever_seen(make: Make, limit: int | None, capl
         assert not in_threads(lambda span=span: write_much(span), lambda span=span: write_much(span), span.end)
     assert len(copying.ended) == 150
     assert [contents(span) for span, _ in copying.ended] == [kept for _, kept in copying.ended]
+
+
+def test_a_write_that_had_to_wait_comes_whole_or_not_at_all(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """One writer is at work, others wait for it, and the span ends meanwhile: nobody fails, and no write comes late."""
+    caplog.set_level(logging.CRITICAL, "opentelemetry")
+    copying = Copying()
+    provider = make(shutdown_on_exit=False)
+    provider.add_span_processor(copying)
+    tracer = provider.get_tracer("test")
+    for _ in range(30):
+        span: Any = tracer.start_span("written")
+        value = Waiting()
+
+        def when_busy(function: Callable[[], object], value: Waiting = value) -> Callable[[], object]:
+            return lambda: value.entered.wait(20) and function()
+
+        def let_go(value: Waiting = value) -> None:
+            value.entered.wait(20)
+            time.sleep(0.002)  # the others wait by now
+            value.left.set()
+
+        assert not in_threads(
+            lambda span=span, value=value: span.set_attributes({"value": value}),
+            when_busy(lambda span=span: span.set_attributes({"list": [1]})),
+            when_busy(lambda span=span: span.add_event("event")),
+            when_busy(span.end),
+            let_go,
+        )
+    assert len(copying.ended) == 30
+    assert [contents(span) for span, _ in copying.ended] == [kept for _, kept in copying.ended]
+    assert all(kept[0]["value"] == "True" for _, kept in copying.ended)
 
 
 @pytest.mark.usefixtures("eager_switches")
