@@ -2,7 +2,7 @@
 
 Each part is timed by itself, in one process, in turns with the others; what is given is the shortest of the rounds, in
 nanoseconds a call, less the empty loop: what else the machine does only makes a round longer. The floor is what the
-same work costs with nothing around it: two random numbers, two looks at each clock, two changes of the context variable.
+same work costs with nothing around it: two random numbers, two looks at each clock, a context variable set and reset.
 """
 
 from __future__ import annotations
