@@ -35,7 +35,7 @@ def describe(value: object) -> dict[str, Any]:
         return described
 
 
-def rows_and_columns(value: object) -> tuple[int | None, int | None]:  # noqa: PLR0911  one a kind
+def rows_and_columns(value: object) -> tuple[int | None, int | None]:
     """Return how many rows and columns a value has, each None where the question makes no sense.
 
     A list has its items as rows; its columns are told by the first one. A dict of lists is a table by columns, any
@@ -48,21 +48,19 @@ def rows_and_columns(value: object) -> tuple[int | None, int | None]:  # noqa: P
     if kind is float or kind is str or kind is int or kind is bool:
         return None, None
     try:
-        is_plain = kind is dict or kind is list or kind is tuple
-        known = None if is_plain else summaries.recognised(kind)  # first: a sparse matrix may be a dict
-        if known is not None:
-            lengths = summaries.shape(value) if known[1] != "scalar" else ()
-            return (lengths[0] if lengths else None), (lengths[1] if len(lengths) == 2 else None)
+        if kind is dict:  # the most frequent kinds first, as short as they can be said
+            for first in value.values():  # type: ignore[attr-defined]
+                inner = type(first)
+                if inner is float or inner is str or inner is int:
+                    return 1, len(value)  # type: ignore[arg-type]
+                break
+        elif kind is not list and kind is not tuple:
+            role = _role_of(kind)  # before dict, which a sparse matrix may be
+            if role is not None:
+                return _rows_of_known(value) if role != "scalar" else (None, None)
         if issubclass(kind, _SEQUENCES):
             return _rows_of_sequence(value, kind)
-        if issubclass(kind, dict):
-            first = next(iter(dict.values(value)), None)  # type: ignore[arg-type]
-            inner: type = type(first)
-            if inner is float or inner is str or inner is int:  # a look at a class that is not known costs more
-                return 1, dict.__len__(value)  # type: ignore[arg-type]
-            in_columns = issubclass(type(first), (list, tuple)) or _is_array(first)
-            return (rows_and_columns(first)[0] if in_columns else 1), dict.__len__(value)  # type: ignore[arg-type]
-        return None, None
+        return _rows_of_dict(value) if issubclass(kind, dict) else (None, None)
     except Exception as error:  # a subclass of a known class may do anything
         health.internal_error("capture", error)
         return None, None
@@ -94,17 +92,50 @@ def features(value: object) -> Any:
     return redactor.value(copy_of(value, mask=redactor.text))
 
 
+_roles: dict[int, tuple[type, summaries.Role]] = {}
+"""Roles by the id of the class, which is kept so that no other gets it: some classes cannot be hashed."""
+_MOST_ROLES = 64
+
+
+def _role_of(kind: type) -> summaries.Role | None:
+    """Return what a class of a known library is; only such classes are remembered, because that keeps them alive."""
+    known = _roles.get(id(kind))
+    if known is not None:
+        return known[1]
+    found = summaries.recognised(kind)
+    if found is None:
+        return None
+    if len(_roles) < _MOST_ROLES:
+        _roles[id(kind)] = (kind, found[1])
+    return found[1]
+
+
+def _rows_of_known(value: Any) -> tuple[int | None, int | None]:
+    lengths = getattr(value, "shape", None)
+    if type(lengths) is not tuple:
+        lengths = summaries.shape(value)
+    return (int(lengths[0]) if lengths else None), (int(lengths[1]) if len(lengths) == 2 else None)
+
+
+def _rows_of_dict(value: Any) -> tuple[int | None, int | None]:
+    first = next(iter(dict.values(value)), None)
+    in_columns = issubclass(type(first), (list, tuple)) or _is_array(first)
+    return (rows_and_columns(first)[0] if in_columns else 1), dict.__len__(value)
+
+
 def _rows_of_sequence(value: Any, kind: type) -> tuple[int, int | None]:
-    base: Any = next(base for base in _SEQUENCES if issubclass(kind, base))
+    base: Any = kind if kind is list else next(base for base in _SEQUENCES if issubclass(kind, base))
     length = base.__len__(value)
     first = base.__getitem__(value, 0) if length and base in (list, tuple) else None
+    inner = type(first)
+    if inner is list or inner is dict:
+        return length, len(first)  # type: ignore[arg-type]
     if _is_array(first):
         lengths = summaries.shape(first)
         return length, (lengths[0] if len(lengths) == 1 else None)
-    inner: Any = next((base for base in (list, tuple, dict) if issubclass(type(first), base)), None)
-    return length, (None if inner is None else inner.__len__(first))
+    base = next((base for base in (list, tuple, dict) if issubclass(inner, base)), None)
+    return length, (None if base is None else base.__len__(first))
 
 
 def _is_array(value: object) -> bool:
-    known = summaries.recognised(type(value))
-    return known is not None and known[1] == "array"
+    return _role_of(type(value)) == "array"

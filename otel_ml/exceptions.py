@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import traceback
-from dataclasses import dataclass
 from types import TracebackType
+from typing import NamedTuple
 
 from otel_ml import redaction, stack_text
+from otel_ml.redaction import Redactor
 
 _MARK = "__otel_ml_recorded__"
 _OWN_MODULES = frozenset({"otel_ml.wrappers", "otel_ml.decorators", "otel_ml.runs"})
@@ -15,8 +16,7 @@ _FRAMES = 60
 _TEXT_LIMIT = 32 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """What may be said of an exception: masked, and at most 32 KiB a field.
 
     Args:
@@ -41,7 +41,8 @@ def is_cancellation(error: BaseException) -> bool:
     if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
         return True
     asyncio = sys.modules.get("asyncio")  # not imported: 26 ms, and without it there is no such exception
-    return asyncio is not None and isinstance(error, asyncio.CancelledError)
+    cancelled = getattr(asyncio, "CancelledError", None)  # it may be half imported by another thread
+    return isinstance(cancelled, type) and isinstance(error, cancelled)
 
 
 def describe(error: BaseException) -> Failure:
@@ -49,9 +50,7 @@ def describe(error: BaseException) -> Failure:
     redactor = redaction.current()
     text = _message(error)
     message = redactor.text(_shorten(text))
-    stacktrace = None
-    if len(text) < _TEXT_LIMIT:
-        stacktrace = stack_text.render(error, message, _caller_frames(error.__traceback__), redactor, _FRAMES)
+    stacktrace = _remembered(error, message, redactor) if len(text) < _TEXT_LIMIT else None
     if stacktrace is None:
         stacktrace = redactor.text(_shorten(_stacktrace(error)))
     return Failure(error_type(error), message, stacktrace)
@@ -60,14 +59,16 @@ def describe(error: BaseException) -> Failure:
 def first_time(error: BaseException) -> bool:
     """Return True once per exception object, so that it is recorded by the innermost step only.
 
-    The mark is an attribute of the exception: it survives pickling, so a failure that was recorded in a worker
-    process is not recorded again in its parent.
+    The mark is among the attributes of the exception: it survives pickling, so a failure that was recorded in a worker
+    process is not recorded again in its parent. It is looked for and left there past the methods of the class, which
+    may refuse attributes or have an answer to every name.
     """
-    if getattr(error, _MARK, False):
-        return False
     try:
-        setattr(error, _MARK, True)
-    except Exception:  # a class of the caller may refuse attributes: recorded twice is better than not at all
+        marks = error.__dict__
+        if marks.get(_MARK) is True:
+            return False
+        marks[_MARK] = True
+    except Exception:  # there may be none: recorded twice is better than not at all
         return True
     return True
 
@@ -77,6 +78,14 @@ def _message(error: BaseException) -> str:
         return str(error)
     except Exception as failure:  # the caller's __str__ may do anything
         return f"<__str__ raised {type(failure).__name__}>"
+
+
+def _remembered(error: BaseException, message: str, redactor: Redactor) -> str | None:
+    try:
+        text = stack_text.render(error, message, _caller_frames(error.__traceback__), redactor, _FRAMES)
+        return None if text is None else _shorten(text)
+    except Exception:  # a class of the caller may do anything with its attributes
+        return None
 
 
 def _stacktrace(error: BaseException) -> str:

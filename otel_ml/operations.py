@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Token
 from dataclasses import dataclass, field
-from time import perf_counter_ns
+from time import perf_counter
 from typing import Any, ClassVar, Final, Self
 
 from opentelemetry import trace
@@ -83,7 +83,7 @@ class Operation:
         self._items = 0
         self._attributes = attributes
         self.span: Span = trace.INVALID_SPAN
-        self._started = 0
+        self._started = 0.0
 
     def enter(self) -> Self:
         """Start the span and make it current."""
@@ -92,17 +92,17 @@ class Operation:
             self._token = attach(span)
         except Exception as error:
             health.internal_error("start of a span", error)
-        self._started = perf_counter_ns()
+        self._started = perf_counter()
         return self
 
-    def entered(self, span: Span, token: Token[Context] | None, started: int) -> Self:
+    def entered(self, span: Span, token: Token[Context] | None, started: float) -> Self:
         """Take over a span that a wrapper started and made current."""
         self.span, self._token, self._started = span, token, started
         return self
 
     def stop(self, result: object) -> None:
         """End a call that returned."""
-        seconds = (perf_counter_ns() - self._started) * 1e-9
+        seconds = perf_counter() - self._started
         try:  # while the span is current: other histograms than ours take their exemplar from there
             self._series.bind().observe(seconds, self.span)
         except Exception as error:
@@ -113,14 +113,13 @@ class Operation:
         """End a call that raised: status, `error.type`, and once per exception an event and an ERROR log."""
         if exceptions.is_cancellation(error):
             self._end_early(conventions.CANCELLED)
-        elif isinstance(error, SystemExit) and error.code in (None, 0):
+        elif isinstance(error, SystemExit) and (error.code is None or (type(error.code) is int and error.code == 0)):
             Operation.stop(self, None)
         else:
-            seconds = (perf_counter_ns() - self._started) * 1e-9
+            seconds = perf_counter() - self._started
             self._record(error)
             try:
-                failed = {**self._series.attributes, conventions.ERROR_TYPE: exceptions.error_type(error)}
-                self._spec.histogram().record(seconds, failed)
+                self._series.failed_with(exceptions.error_type(error)).bind().observe(seconds, self.span)
             except Exception as own:
                 health.internal_error("recording of a duration", own)
             self._end_span()

@@ -9,13 +9,12 @@ from typing import Any, Final
 
 from opentelemetry.trace import Span
 
-from otel_ml import capture, conventions, health
-from otel_ml.clean_attributes import clean
+from otel_ml import capture, conventions, health, instruments
 from otel_ml.errors import ConfigurationError
 from otel_ml.operations import Operation, Spec
-from otel_ml.series import Series, SeriesByVersion
+from otel_ml.series import Series, SeriesBy
+from otel_ml.variants import Variant, Variants
 
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 FeatureGetter = Callable[[tuple[Any, ...], dict[str, Any]], object]
 
 
@@ -36,22 +35,18 @@ class PredictionSpec:
     feature_version: str | Callable[[Any], object] | None
     features: FeatureGetter
     prediction: Callable[[Any], object] | None
-    attributes: dict[str, Any] = field(init=False)
-    series: SeriesByVersion = field(init=False)
+    variants: Variants = field(init=False)
+    fixed: Variant | None = field(init=False)
+    position: int = field(init=False)
 
     def __post_init__(self) -> None:
-        known = {
-            key: value
-            for key, value in (
-                (conventions.MODEL_VERSION, self.version),
-                (conventions.FEATURE_VERSION, self.feature_version),
-            )
-            if isinstance(value, str)
-        }
-        object.__setattr__(self, "attributes", clean({**self.base.attributes, **known}))
         base = self.base
-        by_version = SeriesByVersion(base.histogram, base.metric_attributes, conventions.MODEL_VERSION)
-        object.__setattr__(self, "series", by_version)
+        put = object.__setattr__  # past `frozen`
+        by_version = SeriesBy(conventions.MODEL_VERSION, base.histogram, base.metric_attributes)
+        put(self, "variants", Variants(base.attributes, by_version))
+        known = not callable(self.version) and not callable(self.feature_version)
+        put(self, "fixed", self._known_variant() if known else None)
+        put(self, "position", self.features.index if isinstance(self.features, _Named) else -1)
 
     def start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
         """Begin one inference call."""
@@ -63,26 +58,28 @@ class PredictionSpec:
 
     def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Mapping[str, Any], Series, object]:
         """Return attributes, series and features of a call, whose rows it counts."""
-        attributes: Any = self.attributes
         features: object = None
-        version = self.version if type(self.version) is str else None
-        series = self.series.of(version)
+        variant = self.fixed
         try:
-            features = self.features(args, kwargs)
+            position = self.position
+            features = args[position] if 0 <= position < len(args) else self.features(args, kwargs)
+            if variant is None:
+                variant = self._variant_of(args)
             rows, columns = capture.rows_and_columns(features)
-            if (version is None and self.version is not None) or callable(self.feature_version):
-                version = _resolve(self.version, args)
-                series = self.series.of(version)
-                attributes = self._resolved(version, _resolve(self.feature_version, args))
-            if rows is not None:
-                series.bind().add_rows(rows)
-                attributes = type(attributes)(attributes)  # a copy, which stays clean when it was
-                attributes[conventions.INPUT_ROWS] = rows
-                if columns is not None:
-                    attributes[conventions.INPUT_COLUMNS] = columns
+            if rows is None:
+                return variant.attributes, variant.series, features
+            shaped = variant.shaped
+            if shaped[0] != rows or shaped[1] != columns:
+                shaped = variant.shape(rows, columns)
+            series = variant.series
+            if series.rows_bound_to is not instruments.bound:
+                series.bind_rows()
+            series.add_rows(rows)
+            return shaped[2], series, features
         except Exception as error:  # version= and features= are the caller's functions
             health.internal_error("reading of features or version", error)
-        return attributes, series, features
+        variant = variant or self._known_variant()
+        return variant.attributes, variant.series, features
 
     def finish(self, span: Span, result: object) -> None:
         """Put the rows of the prediction on the span of a call that returned."""
@@ -94,9 +91,15 @@ class PredictionSpec:
         except Exception as error:  # prediction= is the caller's function
             health.internal_error("reading of a prediction", error)
 
-    def _resolved(self, version: str | None, feature_version: str | None) -> dict[str, Any]:
-        resolved = ((conventions.MODEL_VERSION, version), (conventions.FEATURE_VERSION, feature_version))
-        return {**self.attributes, **{key: value for key, value in resolved if value is not None}}
+    def _variant_of(self, args: tuple[Any, ...]) -> Variant:
+        try:
+            return self.variants.of(_resolve(self.version, args), _resolve(self.feature_version, args))
+        except Exception as error:  # version= is the caller's function; the call is counted all the same
+            health.internal_error("reading of features or version", error)
+            return self._known_variant()
+
+    def _known_variant(self) -> Variant:
+        return self.variants.of(_if_text(self.version), _if_text(self.feature_version))
 
 
 class Prediction(Operation):
@@ -187,6 +190,10 @@ def _parameters(function: Callable[..., Any] | None) -> list[str]:
     except (TypeError, ValueError):  # some built-in functions have no signature
         return []
     return [p.name for p in found if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
+def _if_text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _resolve(value: str | Callable[[Any], object] | None, args: tuple[Any, ...]) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from opentelemetry.trace import Span
 
-from otel_ml import health, instruments
+from otel_ml import conventions, health, instruments
 
 Observe = Callable[[float, Span], object]
 Add = Callable[[int], object]
@@ -24,15 +24,17 @@ class Series:
         attributes: Of the series.
     """
 
-    __slots__ = ("_histogram", "add_rows", "attributes", "bound_to", "observe")
+    __slots__ = ("_failures", "_histogram", "add_rows", "attributes", "bound_to", "observe", "rows_bound_to")
 
     observe: Observe
     add_rows: Add
 
     def __init__(self, histogram: Callable[[], Any], attributes: dict[str, Any]) -> None:
         self._histogram = histogram
+        self._failures: SeriesBy | None = None
         self.attributes = attributes
         self.bound_to: object = None  # `instruments.bound` as it was then
+        self.rows_bound_to: object = None
 
     def __reduce__(self) -> tuple[Any, ...]:  # cells stay in their process
         return Series, (self._histogram, self.attributes)
@@ -46,9 +48,24 @@ class Series:
         if self.bound_to is not instruments.bound:
             bound = instruments.bound
             self.observe = _observer(self._histogram(), self.attributes)
-            self.add_rows = _adder(instruments.inference_rows, self.attributes)
             self.bound_to = bound
         return self
+
+    def bind_rows(self) -> None:
+        """Find the counter of rows that is in use now; to be called before `add_rows`, as `bind` before `observe`.
+
+        Raises:
+            Exception: What a foreign instrument raises.
+        """
+        bound = instruments.bound
+        self.add_rows = _adder(instruments.inference_rows, self.attributes)
+        self.rows_bound_to = bound
+
+    def failed_with(self, error_type: str) -> Series:
+        """Return the series of the calls that raised an exception of this type."""
+        if self._failures is None:
+            self._failures = SeriesBy(conventions.ERROR_TYPE, self._histogram, self.attributes)
+        return self._failures.of(error_type)
 
 
 def _observer(histogram: Any, attributes: dict[str, Any]) -> Observe:
@@ -75,36 +92,38 @@ def _adder(counter: Any, attributes: dict[str, Any]) -> Add:
     return add_by_api
 
 
-class SeriesByVersion:
-    """The series of a model, one for each version that its calls named.
+class SeriesBy:
+    """Series that differ in one attribute: the version of a model, or the type of an exception.
 
     Args:
+        key: Name of that attribute.
         histogram: Returns the duration histogram in use.
         attributes: That all of them have.
-        key: Name of the attribute that holds the version.
     """
 
     __slots__ = ("_attributes", "_histogram", "_key", "_known")
 
-    def __init__(self, histogram: Callable[[], Any], attributes: dict[str, Any], key: str) -> None:
+    def __init__(self, key: str, histogram: Callable[[], Any], attributes: dict[str, Any]) -> None:
+        self._key = key
         self._histogram = histogram
         self._attributes = attributes
-        self._key = key
         self._known: dict[str | None, Series] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return SeriesByVersion, (self._histogram, self._attributes, self._key)
+        return SeriesBy, (self._key, self._histogram, self._attributes)
 
-    def of(self, version: str | None) -> Series:
-        """Return the series of a version."""
-        found = self._known.get(version)
+    def of(self, value: str | None) -> Series:
+        """Return the series of a value; None: the one without the attribute."""
+        found = self._known.get(value)
         if found is None:
-            attributes = self._attributes if version is None else {**self._attributes, self._key: version}
+            attributes = self._attributes if value is None else {**self._attributes, self._key: value}
             found = Series(self._histogram, attributes)
-            if len(self._known) >= _MOST:  # a version that differs with each call would fill the memory
-                health.warn_once(f"versions:{self._attributes}", "more than %d versions of a model are in use", _MOST)
+            if len(self._known) >= _MOST:  # a value that differs with each call would fill the memory
+                health.warn_once(
+                    f"series:{self._key}:{self._attributes}", "more than %d values of %s are in use", _MOST, self._key
+                )
                 self._known.clear()
-            self._known[version] = found
+            self._known[value] = found
         return found
 
 

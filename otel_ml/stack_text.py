@@ -14,11 +14,39 @@ from otel_ml.redaction import Redactor
 
 HEADER: Final = "Traceback (most recent call last):\n"
 _MOST_PLACES: Final = 1024
+_LONGEST_PLACE: Final = 4096
 # Of these `traceback` says more than their message: the place in the source, suggestions, what is inside them.
 _SPECIAL: Final = (SyntaxError, AttributeError, NameError, ImportError, BaseExceptionGroup)
 
-_places: dict[tuple[CodeType, int], str] = {}
-_places_of: Redactor | None = None
+
+class _Places:
+    """What is known of places, as one redactor masks it.
+
+    A place is found by what it is, not by what it is equal to: code that two files have in common is equal, but for the
+    files. The code is kept with its text, so that no other one gets its id.
+    """
+
+    __slots__ = ("redactor", "texts")
+
+    def __init__(self, redactor: Redactor) -> None:
+        self.redactor = redactor
+        self.texts: dict[tuple[int, int, int], tuple[CodeType, str]] = {}
+
+    def text_of(self, trace: TracebackType, code: CodeType) -> str:
+        """Return the text of a frame, rendered when its place is new."""
+        place = (id(code), trace.tb_lasti, trace.tb_lineno)  # with the line: a traceback can be made up
+        known = self.texts.get(place)
+        if known is not None:
+            return known[1]
+        text = self.redactor.text("".join(traceback.format_tb(trace, limit=1)))
+        if len(text) <= _LONGEST_PLACE:
+            if len(self.texts) >= _MOST_PLACES:  # code that is made at run time would fill the memory
+                self.texts.clear()
+            self.texts[place] = (code, text)
+        return text
+
+
+_places = _Places(Redactor.off())
 
 
 def render(
@@ -51,26 +79,17 @@ def render(
 
 
 def _frames(trace: TracebackType | None, redactor: Redactor, limit: int) -> list[str] | None:
-    global _places_of  # noqa: PLW0603  what is known is masked by the redactor in force
-    if _places_of is not redactor:
-        _places.clear()
-        _places_of = redactor
+    global _places  # noqa: PLW0603  replaced as a whole: other threads may still render for another redactor
+    places = _places
+    if places.redactor is not redactor:
+        places = _places = _Places(redactor)
     frames: list[str] = []
-    before: TracebackType | None = None
+    before: tuple[str, int, str] | None = None
     while trace is not None:
         code = trace.tb_frame.f_code
-        repeated = before is not None and before.tb_frame.f_code is code and before.tb_lineno == trace.tb_lineno
-        if repeated or len(frames) == limit:
+        place = (code.co_filename, trace.tb_lineno, code.co_name)  # what `traceback` compares
+        if place == before or len(frames) == limit:
             return None
-        place = (code, trace.tb_lasti)
-        frames.append(_places.get(place) or _rendered(place, trace, redactor))
-        before, trace = trace, trace.tb_next
+        frames.append(places.text_of(trace, code))
+        before, trace = place, trace.tb_next
     return frames
-
-
-def _rendered(place: tuple[CodeType, int], trace: TracebackType, redactor: Redactor) -> str:
-    text = redactor.text("".join(traceback.format_tb(trace, limit=1)))
-    if len(_places) >= _MOST_PLACES:  # code that is made at run time would fill the memory
-        _places.clear()
-    _places[place] = text
-    return text

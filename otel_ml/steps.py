@@ -5,12 +5,16 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, overload
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
+from otel_ml import instruments
+from otel_ml.current_span import get_context
 from otel_ml.errors import ConfigurationError
 from otel_ml.operations import Operation
 from otel_ml.wrappers import Startable, wrap
@@ -18,6 +22,13 @@ from otel_ml.wrappers import Startable, wrap
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+
+
+@dataclass(eq=False, slots=True)
+class _Entry:
+    thread: int
+    context: Context
+    operation: Operation
 
 
 class Step:
@@ -32,7 +43,7 @@ class Step:
     def __init__(self, spec_for: Callable[[Callable[..., Any] | None], Startable]) -> None:
         self._spec_for = spec_for
         self._block: Startable | None = None
-        self._open: list[tuple[int, Operation]] = []
+        self._open: list[_Entry] = []
 
     @overload
     def __call__(self, function: classmethod[T, P, R], /) -> classmethod[T, P, R]: ...
@@ -48,10 +59,12 @@ class Step:
         return wrap(function, self._spec_for(inspect.unwrap(function)))
 
     def __enter__(self) -> Span:
+        if not instruments.enabled:
+            return trace.INVALID_SPAN
         if self._block is None:
             self._block = self._spec_for(None)
         operation = self._block.start((), {})
-        self._open.append((threading.get_ident(), operation))
+        self._open.append(_Entry(threading.get_ident(), get_context(), operation))
         return operation.span
 
     def __exit__(
@@ -74,16 +87,22 @@ class Step:
         self.__exit__(exc_type, error, traceback)
 
     def _current(self) -> Operation | None:
-        """Take the operation whose span is current here: threads and tasks may share this object.
+        """Take the operation that was entered here: threads and tasks may share this object.
 
-        Where another span is current (one that was attached inside and left so), the newest of this thread is taken.
+        It is the one whose context is current, else the one whose span is: something may have been attached inside.
+        Where both are others, because it was left attached, the newest of this thread is taken.
         """
-        span, here = trace.get_current_span(), threading.get_ident()
-        entered = [operation for thread, operation in self._open if thread == here]
-        found = next((operation for operation in reversed(entered) if operation.span is span), None)
-        found = found or (entered[-1] if entered else None)
-        self._open[:] = [item for item in self._open if item[1] is not found]
-        return found
+        here = threading.get_ident()
+        entered = [entry for entry in reversed(self._open.copy()) if entry.thread == here]
+        if not entered:
+            return None
+        context = get_context()
+        found = next((entry for entry in entered if entry.context is context), None)
+        if found is None:
+            span = trace.get_current_span()
+            found = next((entry for entry in entered if entry.operation.span is span), entered[0])
+        self._open.remove(found)  # nobody else looks for it; the others may come and go meanwhile
+        return found.operation
 
 
 def check_decorable(option: str, target: object) -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from time import perf_counter_ns
+from time import perf_counter
 from typing import Any, Protocol
 
+from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span
 
-from otel_ml import health, instruments
-from otel_ml.current_span import attach, detach
+from otel_ml import current_span, health, instruments
 from otel_ml.operations import INTERNAL, Operation, Spec
 from otel_ml.series import Series
 
@@ -85,17 +85,18 @@ def _function(function: Callable[..., Any], spec: Startable) -> Callable[..., An
         span: Span = INVALID_SPAN
         token = None
         try:
-            span = instruments.tracer.start_span(name, None, INTERNAL, attributes)
-            token = attach(span)
+            context = current_span.get_context()
+            span = instruments.tracer.start_span(name, context, INTERNAL, attributes)
+            token = current_span.set_context(Context({**context, current_span.SPAN_KEY: span}))
         except Exception as error:
             health.internal_error("start of a span", error)
-        started = perf_counter_ns()
+        started = perf_counter()
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
             spec.operation(attributes, series, features).entered(span, token, started).fail(error)
             raise
-        seconds = (perf_counter_ns() - started) * 1e-9
+        seconds = perf_counter() - started
         if finish is not None:
             finish(span, result)
         try:  # while the span is current: other histograms than ours take their exemplar from there
@@ -106,7 +107,7 @@ def _function(function: Callable[..., Any], spec: Startable) -> Callable[..., An
             health.internal_error("recording of a duration", error)
         try:
             if token is not None:
-                detach(token)
+                current_span.detach(token)
             span.end()
         except Exception as error:
             health.internal_error("end of a span", error)

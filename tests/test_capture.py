@@ -372,3 +372,27 @@ def test_another_thread_may_change_what_is_copied() -> None:
         stop.set()
         thread.join()
     assert health.dropped() == {}
+
+
+def test_rows_and_columns_are_those_of_the_class_that_asks() -> None:
+    """What is remembered of classes is found by the class itself, and only known libraries' stay in memory."""
+    np = pytest.importorskip("numpy")
+    array = np.zeros((3, 2))
+    for _ in range(2):
+        assert capture.rows_and_columns(array) == (3, 2)
+        assert capture.rows_and_columns([array[0]] * 4) == (4, 2)
+        assert capture.rows_and_columns({"a": array[:, 0]}) == (3, 1)
+        assert capture.rows_and_columns(np.float64(1)) == (None, None)
+        assert capture.rows_and_columns(Hostile()) == (None, None)
+    assert type(capture.rows_and_columns(array)[0]) is int
+    kept = [kind for kind, _ in capture._roles.values()]
+    assert np.ndarray in kept and not any(kind is Hostile for kind in kept)
+
+
+def test_classes_that_are_made_at_run_time_are_not_kept_without_end() -> None:
+    """Each may keep a whole module alive."""
+    np = pytest.importorskip("numpy")
+    for number in range(200):
+        made = type(f"Array{number}", (np.ndarray,), {})
+        assert capture.rows_and_columns(np.zeros((number, 2)).view(made)) == (number, 2)
+    assert len(capture._roles) <= 64

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import pickle
@@ -14,9 +15,17 @@ from typing import Any
 
 import cloudpickle
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry import context, trace
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import NoOpTracerProvider
 
 import otel_ml
+from otel_ml import capture, instruments
 from otel_ml.testing import CapturedTelemetry
+from otel_ml.tracing.provider import TracerProvider
 
 
 @otel_ml.step
@@ -412,7 +421,6 @@ def test_a_hook_of_the_caller_that_raises_does_not_reach_the_call(captured_telem
 
 def test_disabled_telemetry_is_a_plain_call(captured_telemetry: CapturedTelemetry) -> None:
     """With `OTEL_SDK_DISABLED` nothing is recorded, for any kind of function."""
-    from otel_ml import instruments
 
     @otel_ml.step
     def numbers() -> Iterator[int]:
@@ -479,3 +487,163 @@ def test_leaving_a_block_more_often_than_it_was_entered_does_nothing(captured_te
     leave.set()
     thread.join()
     captured_telemetry.span("shared").has(status="UNSET")
+
+
+def test_a_block_shared_by_tasks_without_spans_to_tell_them_apart(caplog: pytest.LogCaptureFixture) -> None:
+    """Without an SDK all spans are the same object; each task still leaves what it entered."""
+    instruments.bind(NoOpTracerProvider())
+    shared = otel_ml.step("shared")
+
+    async def task(turns: int) -> None:
+        async with shared:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+
+    async def main() -> None:
+        await asyncio.gather(*(task(turns) for turns in (1, 2, 3)))
+
+    try:
+        asyncio.run(main())
+    finally:
+        instruments.bind()
+    assert caplog.records == []
+
+
+def test_a_block_that_leaves_something_attached_still_ends_its_own_span(captured_telemetry: CapturedTelemetry) -> None:
+    """Found by its span where the context is another one, and by its order where both are."""
+    shared = otel_ml.step("shared")
+    with shared:
+        context.attach(context.set_value("left", 1))
+    with shared:
+        context.attach(trace.set_span_in_context(trace.NonRecordingSpan(trace.SpanContext(1, 2, is_remote=False))))
+    assert [span.name for span in captured_telemetry.spans] == ["shared", "shared"]
+
+
+def test_entering_and_leaving_by_many_threads_loses_no_block(captured_telemetry: CapturedTelemetry) -> None:
+    """One object, eight threads, nested twice."""
+    shared = otel_ml.step("shared")
+
+    def work() -> None:
+        for _ in range(100):
+            with shared, shared:
+                pass
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(captured_telemetry.spans) == 8 * 100 * 2
+
+
+def test_a_disabled_block_is_nothing(captured_telemetry: CapturedTelemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No span, no duration, and the span that it hands out takes everything."""
+    monkeypatch.setattr(instruments, "enabled", False)
+    with otel_ml.step("off") as span:
+        span.set_attribute("a", 1)
+    assert captured_telemetry.spans == []
+    assert captured_telemetry.duration_count("otel_ml.step.duration") == 0
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 3),
+            st.integers(0, 3),
+            st.sampled_from([[], [1], [[1, 2]], [[1, 2], [3, 4]], [[1], [2]], {"a": 1}, {"a": 1, "b": 2}, 5, "x"]),
+        ),
+        max_size=12,
+    )
+)
+def test_what_is_kept_between_calls_is_never_that_of_another(calls: list[tuple[int, int, Any]]) -> None:
+    """Versions, rows and columns of each call are its own, in any order of calls."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    instruments.bind(provider)
+
+    @otel_ml.inference(model="m", version=lambda call: call[0], feature_version=lambda call: call[1], features="x")
+    def predict(call: Any, x: Any) -> Any:
+        return None
+
+    expected = []
+    try:
+        for version, feature_version, features in calls:
+            predict((version, feature_version), features)
+            rows, columns = capture.rows_and_columns(features)
+            shape = {"otel_ml.input.rows": rows, "otel_ml.input.columns": columns}
+            versions = {"otel_ml.model.version": str(version), "otel_ml.feature.version": str(feature_version)}
+            expected.append({**versions, **{key: value for key, value in shape.items() if value is not None}})
+    finally:
+        instruments.bind()
+    found = [dict(span.attributes or {}) for span in exporter.get_finished_spans()]
+    for attributes in found:
+        del attributes["otel_ml.model.name"], attributes["code.function.name"]
+    assert found == expected
+
+
+def test_attributes_of_one_call_do_not_reach_the_next(captured_telemetry: CapturedTelemetry) -> None:
+    """What the function puts on its span stays there, though calls share what they have in common."""
+
+    @otel_ml.inference(model="m", version="1")
+    def predict(x: list[int]) -> None:
+        trace.get_current_span().set_attribute("otel_ml.input.rows", 99)
+        trace.get_current_span().set_attribute("mine", x[0])
+
+    predict([1])
+    predict([2])
+    first, second = (span.attributes for span in captured_telemetry.spans)
+    assert (first.pop("mine"), second.pop("mine")) == (1, 2)
+    assert first == second
+
+
+def test_features_are_logged_though_their_version_cannot_be_had(captured_telemetry: CapturedTelemetry) -> None:
+    """A hook that raises costs what it would have said, and nothing else."""
+
+    def broken(*args: Any) -> Any:
+        raise RuntimeError("hook")
+
+    @otel_ml.inference(model="m", version=broken, feature_version="7")
+    def predict(features: dict[str, int]) -> float:
+        return 1 / features["children"]
+
+    with pytest.raises(ZeroDivisionError):
+        predict({"children": 0})
+    record = captured_telemetry.log("predict m failed")
+    assert record.attributes["otel_ml.features"] == {"children": 0}
+    assert record.attributes["otel_ml.feature.version"] == "7"
+
+
+def test_only_inferences_count_rows(captured_telemetry: CapturedTelemetry) -> None:
+    """A step takes no series of the row counter, of which there is a limited number."""
+    rows = instruments.inference_rows
+    cells = getattr(rows, "cells", None)
+    double(2)
+    with pytest.raises(TypeError):
+        double(None)  # type: ignore[arg-type]
+    if cells is not None:
+        assert not any("otel_ml.step.name" in cell.attributes for cell in cells())
+    assert captured_telemetry.points("otel_ml.inference.rows") == []
+
+
+def test_failures_of_different_types_are_counted_apart(captured_telemetry: CapturedTelemetry) -> None:
+    """Each has its own series of the histogram; the calls that return have another."""
+
+    @otel_ml.step("mixed")
+    def mixed(error: Exception | None) -> None:
+        if error is not None:
+            raise error
+
+    for error in (None, ValueError(), KeyError(), ValueError()):
+        with contextlib.suppress(ValueError, KeyError):
+            mixed(error)
+    counts = [
+        captured_telemetry.duration_count("otel_ml.step.duration", error__type=kind)
+        for kind in ("ValueError", "KeyError")
+    ]
+    assert counts == [2, 1]
+    assert captured_telemetry.duration_count("otel_ml.step.duration", otel_ml__step__name="mixed") == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -91,3 +92,38 @@ def test_the_mark_is_set_once_and_travels_by_pickle() -> None:
     assert exceptions.first_time(error)
     assert not exceptions.first_time(error)
     assert not exceptions.first_time(pickle.loads(pickle.dumps(error)))
+
+
+class Raising(Exception):
+    """Raises when it is asked for anything that it has not."""
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(name)
+
+
+class Agreeing(Exception):
+    """Has an answer to every name, as classes that hand on to another object do."""
+
+    def __getattr__(self, name: str) -> object:
+        return "yes"
+
+
+@pytest.mark.parametrize("kind", [Raising, Agreeing])
+def test_whatever_a_class_answers_it_is_recorded(kind: type[Exception]) -> None:
+    """Only our own mark says that it was recorded before."""
+    error = raised(kind("boo"))
+    assert exceptions.first_time(error)
+    failure = exceptions.describe(error)
+    assert failure.message == "boo" and failure.type == f"{__name__}.{kind.__name__}"
+    assert "raised(kind(" in failure.stacktrace or "raise error" in failure.stacktrace
+    assert not exceptions.first_time(error)
+
+
+def test_a_huge_source_line_is_bounded(tmp_path: Path) -> None:
+    """Generated code has lines of any length."""
+    source = f"text = '{'a' * 200_000}'; raise ValueError('x')"
+    (tmp_path / "generated.py").write_text(source)
+    with pytest.raises(ValueError, match="x") as caught:
+        exec(compile(source, str(tmp_path / "generated.py"), "exec"))
+    stacktrace = exceptions.describe(caught.value).stacktrace
+    assert len(stacktrace) < 33 * 1024 and stacktrace.endswith("ValueError: x\n")

@@ -24,7 +24,7 @@ INSTRUMENTATION = (
     {"plain_copy", "redaction"},
     {"instruments", "propagation", "stack_text", "unmasked"},
     {"capture", "exceptions", "series"},
-    {"environment", "operations"},
+    {"environment", "operations", "variants"},
     {"run_record"},
     {"execution"},
     {"runs", "wrappers"},

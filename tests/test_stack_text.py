@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
 
 import pytest
 from hypothesis import given
@@ -142,4 +144,75 @@ def test_places_are_bounded() -> None:
     for number in range(1500):
         function = eval(f"lambda: {number} // 0")
         assert rendered(caught(function)) is not None
-    assert len(stack_text._places) <= 1024
+    assert len(stack_text._places.texts) <= 1024
+
+
+def function_in(path: Path, source: str) -> Callable[[], object]:
+    path.write_text(source)
+    names: dict[str, Callable[[], object]] = {}
+    exec(compile(source, str(path), "exec"), names)  # what importing it does
+    return names["fail"]
+
+
+def test_two_files_with_the_same_code_are_told_apart(tmp_path: Path) -> None:
+    """Code objects are equal when all but their files is; a trace names the file that ran."""
+    source = "def fail():\n    raise ValueError('x')\n"
+    errors = [caught(function_in(tmp_path / name, source)) for name in ("one.py", "two.py")]
+    for error in errors:
+        assert rendered(error) == official(error)
+
+
+def test_a_made_up_traceback_has_the_lines_that_it_names() -> None:
+    """Without an instruction, as template engines make them, the place is the line alone."""
+    error = caught(lambda: deep(1, ValueError("x")))
+    frame = error.__traceback__
+    assert frame is not None
+    for line in (frame.tb_lineno, frame.tb_lineno - 1):
+        moved = error.with_traceback(TracebackType(frame.tb_next, frame.tb_frame, -1, line))
+        assert rendered(moved) == official(moved)
+
+
+def test_frames_that_look_the_same_are_left_to_the_standard_library() -> None:
+    """It says how often they are repeated, also when each has code of its own."""
+    fail = eval("lambda: 1 // 0")
+    for _ in range(6):
+        fail = eval("lambda: below()", {"below": fail})
+    error = caught(fail)
+    assert "Previous line repeated" in official(error)
+    assert rendered(error) is None
+
+
+def test_a_very_long_line_is_not_kept(tmp_path: Path) -> None:
+    """Generated code has lines of any length; only their text leaves, nothing stays."""
+    error = caught(
+        function_in(tmp_path / "long.py", f"def fail():\n    x = '{'a' * 100_000}'; raise ValueError(x[:1])\n")
+    )
+    assert rendered(error) == official(error)
+    assert max(len(text) for _, text in stack_text._places.texts.values()) <= 4096
+
+
+def test_what_one_redactor_masked_is_not_shown_for_another() -> None:
+    """Nor by a thread that began to render before the redactor was replaced."""
+
+    def fail() -> None:
+        {"password": "hunter2secret"}["user"]
+
+    error, strict = caught(fail), Redactor(Redaction(mask="***"))
+
+    class Late(Redactor):
+        def text(self, value: str) -> str:  # another thread uses the strict one meanwhile
+            stack_text.render(ValueError("x"), "x", error.__traceback__, strict, 60)
+            return value
+
+    assert "hunter2secret" in (rendered(error, Late()) or "")
+    assert "hunter2secret" not in (rendered(error, strict) or "")
+
+
+def test_a_file_that_changes_later_does_not_change_what_ran(tmp_path: Path) -> None:
+    """Python would print lines of the new file, which this code is not; the place is shown as it was."""
+    path = tmp_path / "edited.py"
+    fail = function_in(path, "def fail():\n    raise ValueError('x')\n")
+    before = rendered(caught(fail)) or ""
+    path.write_text("# a new first line\ndef fail():\n    raise ValueError('x')\n")
+    assert "raise ValueError('x')" in before
+    assert rendered(caught(fail)) == before

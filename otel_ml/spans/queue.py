@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_ml import health
 from otel_ml.export.encoding_queue import EncodingQueue
+from otel_ml.export.left_out import leave_out
 from otel_ml.export.otlp_protobuf import SpanEncoder
 from otel_ml.export.sending import Sending, sender_of
 from otel_ml.options import Traces
@@ -62,11 +63,16 @@ class QueueSpanProcessor(SpanProcessor):
             self._queue.put(span)
 
     def _export(self, batch: list[ReadableSpan]) -> None:
-        spans = [masked(span) for span in batch]
+        spans = []
+        for span in batch:
+            try:
+                spans.append(masked(span))
+            except Exception as error:  # a value of a foreign class; the others are exported
+                leave_out("traces", error)
         with suppress_instrumentation():
             result = self._exporter.export(spans)
         if result is not SpanExportResult.SUCCESS:
-            health.not_delivered("traces", len(batch), self._exporter)
+            health.not_delivered("traces", len(spans), self._exporter)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Wait until the queue is empty."""

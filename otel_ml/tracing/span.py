@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, SpanProcess
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 
 from otel_ml.clean_attributes import CleanAttributes, are_simple
-from otel_ml.tracing import sdk_layout, slow_writes
+from otel_ml.tracing import sdk_layout
 from otel_ml.tracing.live_attributes import LiveAttributes
 from otel_ml.tracing.shared import SharedState
 from otel_ml.tracing.span_items import SpanItems
@@ -107,10 +107,11 @@ class Span(SpanItems):
         elif simple and self._bounded is None:
             values = self._values
             if values is None:
-                values = self._values = {}
-            elif key in values:
-                del values[key]
-            values[key] = value
+                self._values = {key: value}
+            else:
+                if key in values:
+                    del values[key]
+                values[key] = value
         else:
             self._write_slowly(self._attributes.__setitem__, key, value)
 
@@ -138,7 +139,7 @@ class Span(SpanItems):
 
     def _write_slowly(self, write: Callable[..., object], *arguments: Any) -> None:
         """Write to a container that was made before, unless the span has ended; `_settle` waits for it."""
-        with slow_writes.lock:
+        with self._lock_of_slow_writes():
             if self._end_time is None:
                 write(*arguments)
                 return
@@ -192,9 +193,8 @@ class Span(SpanItems):
         if (
             switch is None
             or shared.watched._span_processors is not shared.known
+            or self._slow_lock is not None
             or self._bounded is not None
-            or self._event_list is not None
-            or self._link_list is not None
             or self._record_end_metrics is not None
         ):
             self._tell_end()
@@ -203,7 +203,7 @@ class Span(SpanItems):
                 emit(self)
 
     def _tell_end(self) -> None:
-        if self._bounded is not None or self._event_list is not None or self._link_list is not None:
+        if self._slow_lock is not None or self._bounded is not None:
             self._settle()
         if self._record_end_metrics is not None:
             self._record_end_metrics()
@@ -221,10 +221,10 @@ class Span(SpanItems):
     def _settle(self) -> None:
         """Wait for writers that came before the end, and have the SDK's attributes refuse later ones.
 
-        A writer makes its container before it looks whether the span has ended, `end` sets the time before it looks for
-        containers: so one of the two sees the other.
+        A writer makes the lock before it looks whether the span has ended, `end` sets the time before it looks for the
+        lock: so one of the two sees the other.
         """
-        with slow_writes.lock:
+        with self._lock_of_slow_writes():
             bounded = self._bounded
             if isinstance(bounded, BoundedAttributes):
                 sdk_layout.freeze(bounded)

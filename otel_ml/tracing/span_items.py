@@ -12,7 +12,7 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, SpanContext
 
 from otel_ml.clean_attributes import CleanAttributes
-from otel_ml.tracing import sdk_layout, slow_writes
+from otel_ml.tracing import sdk_layout
 from otel_ml.tracing.span_layout import SpanLayout
 
 _logger = logging.getLogger("opentelemetry.sdk.trace")  # applications filter the SDK's warnings by its name
@@ -70,7 +70,7 @@ class SpanItems(SpanLayout):
         self._append("_add_link", self._links, link)
 
     def _append(self, method: str, items: Any, item: object) -> None:
-        with slow_writes.lock:
+        with self._lock_of_slow_writes():
             if self._end_time is None:
                 items.append(item)
                 return

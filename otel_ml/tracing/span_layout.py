@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, Final
 
 from opentelemetry.attributes import BoundedAttributes
@@ -38,6 +39,7 @@ class SpanLayout(sdk.Span):
         "_record_exception",
         "_set_status_on_exception",
         "_shared",
+        "_slow_lock",
         "_span_context",
         "_span_id",
         "_start_time",
@@ -55,6 +57,7 @@ class SpanLayout(sdk.Span):
     _link_list: Any
     _record_end_metrics: Any
     _shared: SharedState
+    _slow_lock: Any
     _span_context: SpanContext | None
     _span_id: int
     _start_time: int | None
@@ -75,7 +78,7 @@ class SpanLayout(sdk.Span):
         self._span_id = context.span_id if known else 0
         self._trace_state = context.trace_state if known else None
         self._start_time = self._end_time = None
-        self._values = self._bounded = self._event_list = self._link_list = None
+        self._values = self._bounded = self._event_list = self._link_list = self._slow_lock = None
         self._dropped = 0
         self._status = UNSET
 
@@ -110,6 +113,18 @@ class SpanLayout(sdk.Span):
     @_context.setter
     def _context(self, context: SpanContext) -> None:
         self._span_context = context
+
+    def _lock_of_slow_writes(self) -> Any:
+        """Return the lock of the few writes that need more than one store, made at the first of them.
+
+        One a span, as the SDK has it: under it run the caller's `__str__` and, for warnings, log handlers. Re-entrant,
+        for these may write to the span too.
+        """
+        if self._slow_lock is None:
+            made = threading.RLock()
+            if self._slow_lock is None:
+                self._slow_lock = made
+        return self._slow_lock
 
     # Each of the following makes what is missing before it looks again and stores: so of two threads one wins.
     @property

@@ -142,7 +142,7 @@ class Tracer(sdk.Tracer):
         span._trace_id, span._span_id = trace_id, getrandbits(64) or getrandbits(64)
         span._trace_flags, span._trace_state = FLAGS[flags | 1], state
         span._span_context = span._end_time = span._values = span._bounded = span._event_list = None
-        span._link_list = span._record_end_metrics = None
+        span._link_list = span._record_end_metrics = span._slow_lock = None
         span._parent, span._dropped, span._status = parent_context, 0, UNSET
         span._record_exception, span._set_status_on_exception = record_exception, set_status_on_exception
         if type(attributes) is CleanAttributes and len(attributes) <= shared.room_for_clean:
