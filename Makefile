@@ -93,14 +93,14 @@ define new_venv
 	{ echo "$(PYTHON) is $$($(PYTHON) -V 2>/dev/null || echo no Python): Python 3.11 or newer is needed; say make PYTHON=/path/to/python" >&2; exit 1; }
 @echo "Creating $(1) with $$($(PYTHON) -V) ..."
 @$(PYTHON) -m venv --clear $(1)
-@$(1)/bin/python -m pip --quiet install --upgrade 'pip>=25.1' 'hatchling>=1.27'
+@$(1)/bin/python -m pip --quiet install --upgrade 'pip>=25.1' 'cython>=3.3' 'hatchling>=1.27' 'setuptools>=80'
 endef
 
 $(VENV)/.tools:
 	$(call new_venv,$(VENV))
 	@touch $@
 
-dist/.built: $(SOURCES) pyproject.toml | $(VENV)/.tools
+dist/.built: $(SOURCES) pyproject.toml hatch_build.py | $(VENV)/.tools
 	@echo "Building the wheel ..."
 	@rm -rf dist
 	@$(BIN)/python -m hatchling build --target wheel
@@ -120,14 +120,25 @@ $(VENV)/.test: pyproject.toml | dist/.built
 	@$(PIP) install "$(WHEEL)[all]" --group test
 	@touch $@
 
-$(BENCH_VENV)/.peers: pyproject.toml | dist/.built
+# Another Python needs a wheel of its own, for it is compiled.
+$(BENCH_VENV)/.tools:
 	$(call new_venv,$(BENCH_VENV))
-	@echo "Installing the instrumentations to compare with (the first time takes a few minutes) ..."
-	@$(BENCH_VENV)/bin/python -m pip --quiet install "$(WHEEL)[demo]" --group bench
 	@touch $@
 
-$(BENCH_VENV)/.installed: dist/.built | $(BENCH_VENV)/.peers
-	@$(BENCH_VENV)/bin/python -m pip --quiet install --no-index --no-deps --force-reinstall "$(WHEEL)"
+$(BENCH_VENV)/.built: $(SOURCES) pyproject.toml hatch_build.py | $(BENCH_VENV)/.tools
+	@echo "Building the wheel ..."
+	@rm -rf $(BENCH_VENV)/dist
+	@$(BENCH_VENV)/bin/python -m hatchling build --target wheel --directory $(BENCH_VENV)/dist
+	@touch $@
+
+$(BENCH_VENV)/.peers: pyproject.toml | $(BENCH_VENV)/.built
+	@echo "Installing the instrumentations to compare with (the first time takes a few minutes) ..."
+	@$(BENCH_VENV)/bin/python -m pip --quiet install "$$(echo $(BENCH_VENV)/dist/otel_ml-*.whl)"
+	@$(BENCH_VENV)/bin/python -m pip --quiet install --group bench || echo "They are not to be had for this Python: their rows will say so"
+	@touch $@
+
+$(BENCH_VENV)/.installed: $(BENCH_VENV)/.built | $(BENCH_VENV)/.peers
+	@$(BENCH_VENV)/bin/python -m pip --quiet install --no-index --no-deps --force-reinstall "$$(echo $(BENCH_VENV)/dist/otel_ml-*.whl)"
 	@touch $@
 
 $(VENV)/.lint: pyproject.toml | $(VENV)/.tools

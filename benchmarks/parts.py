@@ -24,7 +24,8 @@ from opentelemetry.trace import SpanKind
 import otel_ml
 from benchmarks import exporters, machine
 from benchmarks.workload import FEATURES, predict
-from otel_ml import capture, current_span, instruments
+from otel_ml import capture, current_span
+from otel_ml.instruments import instruments
 from otel_ml.tracing.provider import TracerProvider
 from otel_ml.tracing.switch import SwitchProcessor
 

@@ -9,7 +9,8 @@ from typing import Any
 class CleanAttributes(dict[str, Any]):
     """Attributes whose keys are texts that are not empty, and whose values are text, whole numbers, floats or truth.
 
-    Whoever makes or changes one sees to that; `clean` does for values that are not known.
+    Whoever makes one sees to that; `clean` does for values that are not known. It is never changed: spans share it, and
+    what is known of one is kept by its identity.
     """
 
     __slots__ = ()

@@ -13,9 +13,10 @@ from opentelemetry import context as context_api
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 
-from otel_ml import exceptions, health, instruments, propagation, runs, threads
+from otel_ml import exceptions, health, propagation, runs, threads
 from otel_ml.errors import ConfigurationError
 from otel_ml.export import destinations
+from otel_ml.instruments import instruments
 from otel_ml.loggers import own_logger
 from otel_ml.logs import setup as log_setup
 from otel_ml.manifest import Manifest

@@ -16,6 +16,8 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
+from otel_ml.primitives import derived
+
 _logger = logging.getLogger("opentelemetry.context")
 
 SPAN_KEY: Final = next(iter(trace.set_span_in_context(trace.INVALID_SPAN, Context())))
@@ -71,7 +73,7 @@ get_context, set_context, reset_context = functions_of(getattr(context_api, "_RU
 
 def attach(span: Span) -> Token[Context]:
     """Make a span current."""
-    return set_context(Context({**get_context(), SPAN_KEY: span}))
+    return set_context(derived(get_context(), SPAN_KEY, span))
 
 
 def detach(token: Token[Context]) -> None:

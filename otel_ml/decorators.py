@@ -7,8 +7,9 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar, overload
 
-from otel_ml import conventions, instruments
+from otel_ml import conventions
 from otel_ml.errors import ConfigurationError
+from otel_ml.instruments import instruments
 from otel_ml.loggers import own_logger
 from otel_ml.operations import Spec
 from otel_ml.predictions import PredictionSpec, feature_getter

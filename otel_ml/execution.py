@@ -20,13 +20,13 @@ from otel_ml import (
     exceptions,
     health,
     identity,
-    instruments,
     plain_copy,
     propagation,
     redaction,
     run_record,
 )
 from otel_ml.errors import ConfigurationError
+from otel_ml.instruments import instruments
 from otel_ml.loggers import own_logger
 from otel_ml.operations import record_failure
 

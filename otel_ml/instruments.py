@@ -6,53 +6,72 @@ They follow whichever provider the application or `otel_ml.configure` sets, also
 from __future__ import annotations
 
 import os
+from typing import Any, Final
 
 from opentelemetry import metrics, trace
 
 from otel_ml import conventions
 from otel_ml.version import VERSION
 
-enabled: bool = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true"
-"""False turns every decorator into a plain call; `OTEL_SDK_DISABLED=true` sets it at import."""
 
-bound: object = None
-"""Another object after each `bind`: what is kept of these instruments is found anew then."""
+class Instruments:
+    """The ones in use. There is one such object, `instruments`.
 
-tracer: trace.Tracer
-step_duration: metrics.Histogram
-inference_duration: metrics.Histogram
-inference_rows: metrics.Counter
-
-
-def bind(
-    tracer_provider: trace.TracerProvider | None = None, meter_provider: metrics.MeterProvider | None = None
-) -> None:
-    """Take tracer and instruments from the given providers.
-
-    Args:
-        tracer_provider: Where spans go; None: the global provider, now or whenever it is set.
-        meter_provider: Where measurements go; None: the global provider, now or whenever it is set.
+    Attributes:
+        enabled: False turns every decorator into a plain call; `OTEL_SDK_DISABLED=true` sets it at import.
+        bound: Another object after each `bind`: what is kept of these instruments is found anew then.
+        tracer: Starts the spans of decorators.
+        starter: Does the same where the tracer is ours, with one call less; else None.
+        step_duration: Histogram of the steps.
+        inference_duration: Histogram of the inference calls.
+        inference_rows: Counter of the rows that inference calls were given.
     """
-    # The one place that binds them.
-    global bound, tracer, step_duration, inference_duration, inference_rows  # noqa: PLW0603
-    tracer = trace.get_tracer(conventions.SCOPE, VERSION, tracer_provider)
-    meter = metrics.get_meter(conventions.SCOPE, VERSION, meter_provider)
-    step_duration = meter.create_histogram(
-        conventions.STEP_DURATION,
-        unit="s",
-        description="Wall-clock time of a pipeline step.",
-        explicit_bucket_boundaries_advisory=conventions.STEP_BUCKETS,
-    )
-    inference_duration = meter.create_histogram(
-        conventions.INFERENCE_DURATION,
-        unit="s",
-        description="Wall-clock time of an inference call.",
-        explicit_bucket_boundaries_advisory=conventions.INFERENCE_BUCKETS,
-    )
-    inference_rows = meter.create_counter(
-        conventions.INFERENCE_ROWS, unit="{row}", description="Rows that inference calls were given."
-    )
-    bound = object()
+
+    __slots__ = ("bound", "enabled", "inference_duration", "inference_rows", "starter", "step_duration", "tracer")
+
+    bound: object
+    enabled: bool
+    inference_duration: metrics.Histogram
+    inference_rows: metrics.Counter
+    starter: Any
+    step_duration: metrics.Histogram
+    tracer: trace.Tracer
+
+    def __init__(self) -> None:
+        self.enabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true"
+        self.bind()
+
+    def __reduce__(self) -> str:  # by name: decorated functions that are sent to other processes use those there
+        return "instruments"
+
+    def bind(
+        self, tracer_provider: trace.TracerProvider | None = None, meter_provider: metrics.MeterProvider | None = None
+    ) -> None:
+        """Take tracer and instruments from the given providers.
+
+        Args:
+            tracer_provider: Where spans go; None: the global provider, now or whenever it is set.
+            meter_provider: Where measurements go; None: the global provider, now or whenever it is set.
+        """
+        self.tracer = trace.get_tracer(conventions.SCOPE, VERSION, tracer_provider)
+        self.starter = getattr(self.tracer, "starter", None)
+        meter = metrics.get_meter(conventions.SCOPE, VERSION, meter_provider)
+        self.step_duration = meter.create_histogram(
+            conventions.STEP_DURATION,
+            unit="s",
+            description="Wall-clock time of a pipeline step.",
+            explicit_bucket_boundaries_advisory=conventions.STEP_BUCKETS,
+        )
+        self.inference_duration = meter.create_histogram(
+            conventions.INFERENCE_DURATION,
+            unit="s",
+            description="Wall-clock time of an inference call.",
+            explicit_bucket_boundaries_advisory=conventions.INFERENCE_BUCKETS,
+        )
+        self.inference_rows = meter.create_counter(
+            conventions.INFERENCE_ROWS, unit="{row}", description="Rows that inference calls were given."
+        )
+        self.bound = object()
 
 
-bind()
+instruments: Final = Instruments()

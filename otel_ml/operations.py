@@ -1,4 +1,4 @@
-"""The life of one step or inference call: span, duration, failure. Shared by every way to use a decorator."""
+"""The life of one step or inference call: span, duration, failure. It is compiled where that can be done."""
 
 from __future__ import annotations
 
@@ -6,23 +6,22 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Token
-from dataclasses import dataclass, field
-from time import perf_counter
-from typing import Any, ClassVar, Final, Self
+from time import perf_counter, time_ns
+from typing import Any, Final
 
-from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, StatusCode
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode
 
-from otel_ml import conventions, exceptions, health, instruments
+from otel_ml import conventions, exceptions, health
 from otel_ml.clean_attributes import CleanAttributes, clean
-from otel_ml.current_span import attach, detach, get_context, set_context
+from otel_ml.current_span import SPAN_KEY, detach, get_context, set_context
+from otel_ml.instruments import instruments
+from otel_ml.primitives import derived
 from otel_ml.series import Series
 
 INTERNAL: Final = SpanKind.INTERNAL
 
 
-@dataclass(frozen=True, slots=True)
 class Spec:
     """What is known of an operation when it is decorated.
 
@@ -35,78 +34,90 @@ class Spec:
         code: File, line and name of the decorated function, for the failure record.
     """
 
-    span_name: str
-    logger: logging.Logger
-    histogram: Callable[[], Any]
-    attributes: Mapping[str, Any]
-    metric_attributes: dict[str, Any]
-    code: tuple[str, int, str] = field(default=("", 0, ""))
-    series: Series = field(init=False)
+    __slots__ = ("attributes", "code", "histogram", "logger", "metric_attributes", "series", "span_name")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "attributes", clean(self.attributes))
-        object.__setattr__(self, "series", Series(self.histogram, self.metric_attributes))
+    def __init__(
+        self,
+        span_name: str,
+        logger: logging.Logger,
+        histogram: Callable[[], Any],
+        attributes: Mapping[str, Any],
+        metric_attributes: dict[str, Any],
+        code: tuple[str, int, str] = ("", 0, ""),
+    ) -> None:
+        self.span_name = span_name
+        self.logger = logger
+        self.histogram = histogram
+        self.attributes = clean(attributes)
+        self.metric_attributes = metric_attributes
+        self.code = code
+        self.series = Series(histogram, metric_attributes)
 
-    prepare: ClassVar[None] = None
-    finish: ClassVar[None] = None
-
-    @property
-    def base(self) -> Spec:
-        """The spec itself: a step has nothing beyond it."""
-        return self
+    def __reduce__(self) -> tuple[Any, ...]:  # cells stay in their process
+        return Spec, (
+            self.span_name, self.logger, self.histogram, dict(self.attributes), self.metric_attributes, self.code
+        )  # fmt: skip
 
     def start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
         """Begin one call; what it was called with is of no interest to a step."""
-        return Operation(self, self.attributes, self.series).enter()
-
-    def operation(self, attributes: Mapping[str, Any], series: Series, features: object) -> Operation:
-        """Return the operation of a call that a wrapper began itself."""
-        return Operation(self, attributes, series)
+        operation = Operation.__new__(Operation)
+        operation.begin(self, self.attributes, self.series)
+        return operation
 
 
 class Operation:
-    """One call under way: its span is current until `stop` or `fail`. No method raises an exception of its own.
+    """One call under way: its span is current until `stop` or `fail`. No method raises an exception of its own."""
 
-    Args:
-        spec: What was known at decoration.
-        attributes: Of the span.
-        series: Where the duration is counted.
-    """
+    __slots__ = (
+        "_attributes", "_context", "_ended_ns", "_items", "_series", "_spec", "_started", "_started_ns", "_token",
+        "span",
+    )  # fmt: skip
 
-    __slots__ = ("_attributes", "_context", "_items", "_series", "_spec", "_started", "_token", "span")
+    span: Span
+    _attributes: Mapping[str, Any]
+    _context: Context | None
+    _items: int
+    _series: Series
+    _spec: Spec
+    _started: float
+    _started_ns: int | None
+    _ended_ns: int | None
+    _token: Token[Context] | None
 
-    def __init__(self, spec: Spec, attributes: Mapping[str, Any], series: Series) -> None:
+    def begin(self, spec: Spec, attributes: Mapping[str, Any], series: Series) -> None:
+        """Start the span and make it current.
+
+        Args:
+            spec: What was known at decoration.
+            attributes: Of the span.
+            series: Where the duration is counted.
+        """
         self._spec = spec
-        self._series = series
-        self._token: Token[Context] | None = None
-        self._context: Context | None = None
-        self._items = 0
         self._attributes = attributes
-        self.span: Span = trace.INVALID_SPAN
-        self._started = 0.0
-
-    def enter(self) -> Self:
-        """Start the span and make it current."""
+        self._series = series
+        self._token = self._context = None
+        self._started_ns = self._ended_ns = None
+        self._items = 0
+        self.span = INVALID_SPAN
         try:
-            span = self.span = instruments.tracer.start_span(self._spec.span_name, None, INTERNAL, self._attributes)
-            self._token = attach(span)
+            context = get_context()
+            starter = instruments.starter
+            started_ns = self._started_ns = time_ns()
+            if starter is None:
+                span = instruments.tracer.start_span(
+                    spec.span_name, context, INTERNAL, attributes, start_time=started_ns
+                )
+            else:
+                span = starter.start(spec.span_name, context, INTERNAL, attributes, None, started_ns, True, True)
+            self.span = span
+            self._token = set_context(derived(context, SPAN_KEY, span))
         except Exception as error:
             health.internal_error("start of a span", error)
         self._started = perf_counter()
-        return self
-
-    def entered(self, span: Span, token: Token[Context] | None, started: float) -> Self:
-        """Take over a span that a wrapper started and made current."""
-        self.span, self._token, self._started = span, token, started
-        return self
 
     def stop(self, result: object) -> None:
         """End a call that returned."""
-        seconds = perf_counter() - self._started
-        try:  # while the span is current: other histograms than ours take their exemplar from there
-            self._series.bind().observe(seconds, self.span)
-        except Exception as error:
-            health.internal_error("recording of a duration", error)
+        self._observe(self._series, perf_counter() - self._started)
         self._end_span()
 
     def fail(self, error: BaseException) -> None:
@@ -118,10 +129,7 @@ class Operation:
         else:
             seconds = perf_counter() - self._started
             self._record(error)
-            try:
-                self._series.failed_with(exceptions.error_type(error)).bind().observe(seconds, self.span)
-            except Exception as own:
-                health.internal_error("recording of a duration", own)
+            self._observe(self._series.failed_with(exceptions.error_type(error)), seconds)
             self._end_span()
 
     @contextmanager
@@ -156,6 +164,19 @@ class Operation:
         except Exception as error:
             health.internal_error("resumption of a generator", error)
 
+    def _observe(self, series: Series, seconds: float) -> None:
+        """Count the duration; the span takes the same, so its end is reckoned from its start: the clock may be set."""
+        if self._started_ns is not None:
+            self._ended_ns = self._started_ns + int(seconds * 1e9)
+        try:  # while the span is current: other histograms than ours take their exemplar from there
+            if series.bound_to is not instruments.bound:
+                series.bind()
+            observe = series.observe
+            if observe is not None:
+                observe(seconds, self.span, self._ended_ns)
+        except Exception as error:
+            health.internal_error("recording of a duration", error)
+
     def _record(self, error: BaseException) -> None:
         if not instruments.enabled:
             return
@@ -180,7 +201,7 @@ class Operation:
             if token is not None:
                 self._token = None
                 detach(token)
-            span.end()
+            span.end(self._ended_ns)
         except Exception as error:
             health.internal_error("end of a span", error)
 

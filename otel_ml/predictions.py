@@ -1,24 +1,25 @@
-"""One inference call: whose model, of which version, on how many rows, and with which features when it fails."""
+"""One inference call: whose model, of which version, on how many rows, and with which features when it fails.
+
+It is compiled where that can be done.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
-from opentelemetry.trace import Span
-
-from otel_ml import capture, conventions, health, instruments
+from otel_ml import capture, conventions, health
 from otel_ml.errors import ConfigurationError
+from otel_ml.instruments import instruments
 from otel_ml.operations import Operation, Spec
-from otel_ml.series import Series, SeriesBy
+from otel_ml.series import SeriesBy
 from otel_ml.variants import Variant, Variants
 
 FeatureGetter = Callable[[tuple[Any, ...], dict[str, Any]], object]
 
 
-@dataclass(frozen=True, slots=True)
 class PredictionSpec:
     """What is known of an inference call when it is decorated.
 
@@ -30,66 +31,62 @@ class PredictionSpec:
         prediction: Returns the prediction from the result; None: the result is the prediction.
     """
 
-    base: Spec
-    version: str | Callable[[Any], object] | None
-    feature_version: str | Callable[[Any], object] | None
-    features: FeatureGetter
-    prediction: Callable[[Any], object] | None
-    variants: Variants = field(init=False)
-    fixed: Variant | None = field(init=False)
-    position: int = field(init=False)
+    __slots__ = ("base", "feature_version", "features", "fixed", "position", "prediction", "variants", "version")
 
-    def __post_init__(self) -> None:
-        base = self.base
-        put = object.__setattr__  # past `frozen`
+    def __init__(
+        self,
+        base: Spec,
+        version: str | Callable[[Any], object] | None,
+        feature_version: str | Callable[[Any], object] | None,
+        features: FeatureGetter,
+        prediction: Callable[[Any], object] | None,
+    ) -> None:
+        self.base = base
+        self.version = version
+        self.feature_version = feature_version
+        self.features = features
+        self.prediction = prediction
         by_version = SeriesBy(conventions.MODEL_VERSION, base.histogram, base.metric_attributes)
-        put(self, "variants", Variants(base.attributes, by_version))
-        known = not callable(self.version) and not callable(self.feature_version)
-        put(self, "fixed", self._known_variant() if known else None)
-        put(self, "position", self.features.index if isinstance(self.features, _Named) else -1)
+        self.variants = Variants(base.attributes, by_version)
+        known = not callable(version) and not callable(feature_version)
+        self.fixed = self._known_variant() if known else None
+        self.position = features.index if isinstance(features, _Named) else -1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PredictionSpec, (self.base, self.version, self.feature_version, self.features, self.prediction)
 
     def start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
-        """Begin one inference call."""
-        return self.operation(*self.prepare(args, kwargs)).enter()
-
-    def operation(self, attributes: Mapping[str, Any], series: Series, features: object) -> Operation:
-        """Return the operation of a call that a wrapper began itself."""
-        return Prediction(self, attributes, series, features)
-
-    def prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Mapping[str, Any], Series, object]:
-        """Return attributes, series and features of a call, whose rows it counts."""
-        features: object = None
+        """Begin one inference call, and count its rows."""
+        call = Prediction.__new__(Prediction)
+        call._call_spec = self
+        call._features = None
         variant = self.fixed
         try:
             position = self.position
-            features = args[position] if 0 <= position < len(args) else self.features(args, kwargs)
+            features = call._features = args[position] if 0 <= position < len(args) else self.features(args, kwargs)
             if variant is None:
                 variant = self._variant_of(args)
-            rows, columns = capture.rows_and_columns(features)
-            if rows is None:
-                return variant.attributes, variant.series, features
-            shaped = variant.shaped
-            if shaped[0] != rows or shaped[1] != columns:
-                shaped = variant.shape(rows, columns)
-            series = variant.series
-            if series.rows_bound_to is not instruments.bound:
-                series.bind_rows()
-            series.add_rows(rows)
-            return shaped[2], series, features
+            attributes = self._shaped(variant, features)
         except Exception as error:  # version= and features= are the caller's functions
             health.internal_error("reading of features or version", error)
-        variant = variant or self._known_variant()
-        return variant.attributes, variant.series, features
+            variant = variant or self._known_variant()
+            attributes = variant.attributes
+        call.begin(self.base, attributes, variant.series)
+        return call
 
-    def finish(self, span: Span, result: object) -> None:
-        """Put the rows of the prediction on the span of a call that returned."""
-        try:
-            prediction = result if self.prediction is None else self.prediction(result)
-            rows, _ = capture.rows_and_columns(prediction)
-            if rows is not None:
-                span.set_attribute(conventions.OUTPUT_ROWS, rows)
-        except Exception as error:  # prediction= is the caller's function
-            health.internal_error("reading of a prediction", error)
+    def _shaped(self, variant: Variant, features: object) -> Mapping[str, Any]:
+        """Count the rows of the features, and return the span's attributes with them."""
+        rows, columns = capture.rows_and_columns(features)
+        if rows is None:
+            return variant.attributes
+        shaped = variant.shaped
+        if shaped[0] != rows or shaped[1] != columns:
+            shaped = variant.shape(rows, columns)
+        series = variant.series
+        if series.rows_bound_to is not instruments.bound:
+            series.bind_rows()
+        series.add_rows(rows)
+        return shaped[2]
 
     def _variant_of(self, args: tuple[Any, ...]) -> Variant:
         try:
@@ -108,17 +105,21 @@ class Prediction(Operation):
     This is where a call's features, prediction, duration and failure meet: an audit record is written from here.
     """
 
-    __slots__ = ("_features", "_prediction_spec")
+    __slots__ = ("_call_spec", "_features")
 
-    def __init__(self, spec: PredictionSpec, attributes: Mapping[str, Any], series: Series, features: object) -> None:
-        self._features = features
-        self._prediction_spec = spec
-        super().__init__(spec.base, attributes, series)
+    _call_spec: PredictionSpec
+    _features: object
 
     def stop(self, result: object) -> None:
         """End a call that returned, with the rows of its prediction."""
-        self._prediction_spec.finish(self.span, result)
-        super().stop(result)
+        try:
+            extract = self._call_spec.prediction
+            rows, _ = capture.rows_and_columns(result if extract is None else extract(result))
+            if rows is not None:
+                self.span.set_attribute(conventions.OUTPUT_ROWS, rows)
+        except Exception as error:  # prediction= is the caller's function
+            health.internal_error("reading of a prediction", error)
+        Operation.stop(self, result)
 
     def failure_extra(self) -> dict[str, Any]:
         """Return model, versions and the masked features that the model was given."""

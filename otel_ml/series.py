@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from opentelemetry import metrics
 from opentelemetry.trace import Span
 
-from otel_ml import conventions, health, instruments
+from otel_ml import conventions, health
+from otel_ml.instruments import instruments
 
-Observe = Callable[[float, Span], object]
+Observe = Callable[[float, Span, int | None], object]
 Add = Callable[[int], object]
 
 
@@ -26,7 +28,7 @@ class Series:
 
     __slots__ = ("_failures", "_histogram", "add_rows", "attributes", "bound_to", "observe", "rows_bound_to")
 
-    observe: Observe
+    observe: Observe | None
     add_rows: Add
 
     def __init__(self, histogram: Callable[[], Any], attributes: dict[str, Any]) -> None:
@@ -68,14 +70,18 @@ class Series:
         return self._failures.of(error_type)
 
 
-def _observer(histogram: Any, attributes: dict[str, Any]) -> Observe:
+def _observer(histogram: Any, attributes: dict[str, Any]) -> Observe | None:
     bind = getattr(histogram, "bind", None)
     if bind is not None:
         observe: Observe = bind(attributes).observe
         return observe
 
-    def record(seconds: float, span: Span) -> None:
-        histogram.record(seconds, attributes)
+    if isinstance(histogram, metrics.NoOpHistogram):
+        return None
+
+    def record(seconds: float, span: Span, now: int | None) -> None:
+        if getattr(histogram, "_real_instrument", histogram) is not None:  # of the API's proxies, until there is one
+            histogram.record(seconds, attributes)
 
     return record
 

@@ -13,9 +13,9 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
-from otel_ml import instruments
 from otel_ml.current_span import get_context
 from otel_ml.errors import ConfigurationError
+from otel_ml.instruments import instruments
 from otel_ml.operations import Operation
 from otel_ml.wrappers import Startable, wrap
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from opentelemetry import trace
 
-from otel_ml import instruments
+from otel_ml.instruments import instruments
 
 
 @dataclass(frozen=True)

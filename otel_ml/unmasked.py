@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from otel_ml import redaction
+from otel_ml.clean_attributes import CleanAttributes
 from otel_ml.redaction import Redactor
 
 _LONGEST = 128
 _MOST = 8192
+_MOST_SHARED = 1024
 _MAY_BE_CARD = 10**14  # no smaller number is a card's
 
 
@@ -23,11 +25,25 @@ class Unmasked:
     def __init__(self, redactor: Redactor) -> None:
         self.redactor = redactor
         self._known: set[tuple[str, str | None]] = set()  # without a text: the name of numbers
+        self._shared: dict[int, CleanAttributes] = {}  # by identity, which is theirs as long as they are here
 
     def covers(self, items: Mapping[str, Any]) -> bool:
         """Return whether nothing in a mapping needs masking, as far as that can be told without a copy."""
         if not self.redactor.repeatable:
             return False
+        if type(items) is CleanAttributes:
+            return id(items) in self._shared or self._learns_shared(items)
+        return self._covers_each(items)
+
+    def _learns_shared(self, items: CleanAttributes) -> bool:
+        covered = self._covers_each(items)
+        if covered:
+            if len(self._shared) >= _MOST_SHARED:
+                self._shared = {}  # anew, not cleared: another thread may be between two looks
+            self._shared[id(items)] = items
+        return covered
+
+    def _covers_each(self, items: Mapping[str, Any]) -> bool:
         known = self._known
         for key, value in items.items():
             if type(value) is str:

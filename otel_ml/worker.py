@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 from otel_ml import health
+from otel_ml.inbox import Inbox
 
 T = TypeVar("T")
 
@@ -24,7 +25,7 @@ def exporting() -> bool:
     return getattr(_thread_state, "exporting", False)
 
 
-class QueueThread(ABC, Generic[T]):
+class QueueThread(Inbox, ABC, Generic[T]):
     """A queue and the thread that empties it.
 
     The thread starts when the first item is there, and again after a fork: a child discards the queue that it
@@ -38,10 +39,9 @@ class QueueThread(ABC, Generic[T]):
         signal: Name under which losses are counted: `traces`, `logs` or `metrics`.
         name: Of the thread.
         interval: Seconds between two looks at the queue.
-
-    Attributes:
-        queue: What waits; another object after a fork.
     """
+
+    queue: deque[T]
 
     def __init__(self, signal: str, name: str, interval: float) -> None:
         self._signal = signal
@@ -54,7 +54,9 @@ class QueueThread(ABC, Generic[T]):
             os.register_at_fork(after_in_child=lambda: (reset := weak_reset()) and reset())
 
     def _reset(self) -> None:
-        self.queue: deque[T] = deque()
+        self.queue = deque()
+        self.append = self.queue.append
+        self.quiet = 0
         self._consuming = threading.Lock()
         self._starting = threading.Lock()
         self._wakes: SimpleQueue[None] = SimpleQueue()  # an Event would do, but its `set` is not re-entrant
@@ -182,31 +184,13 @@ class ItemQueue(QueueThread[T]):
         wake_at: Number of waiting items at which the thread is woken.
         interval: Seconds between two looks at the queue.
 
-    Attributes:
-        quiet: Number of items up to which one more is just appended, so that `put` is one comparison. It is 0 while the
-            thread has to be started, and once the queue is closed.
+    `quiet` is 0 while the thread has to be started, and once the queue is closed.
     """
 
     def __init__(self, signal: str, *, queue_size: int, wake_at: int, interval: float) -> None:
         self._queue_size = queue_size
         self._wake_at = min(wake_at, queue_size - 1)
         super().__init__(signal, f"otel_ml-{signal}", interval)
-
-    def _reset(self) -> None:
-        super()._reset()
-        self.quiet = 0
-
-    def put(self, item: T) -> bool:
-        """Queue one item; never blocks and never raises.
-
-        Returns:
-            False when the item was dropped, because the queue is full or closed; the loss is counted.
-        """
-        queue = self.queue
-        if len(queue) < self.quiet:
-            queue.append(item)
-            return True
-        return self.put_attentively(item)
 
     def put_attentively(self, item: T) -> bool:
         """Queue an item where somebody has to be told, or there is no room."""
@@ -263,7 +247,8 @@ class BatchWorker(ItemQueue[T]):
         consume: Called with 1 to `batch_size` items, oldest first, never concurrently. What it raises is survived.
         queue_size: Items that may wait; one more is dropped and counted.
         batch_size: Largest number of items in one call of `consume`.
-        interval: Seconds between two looks at the queue; a full batch is looked at at once.
+        interval: Seconds between two looks at the queue; it is looked at at once when a quarter of it is full, and a
+            batch: more often would only take the interpreter from the callers.
     """
 
     def __init__(
@@ -271,7 +256,9 @@ class BatchWorker(ItemQueue[T]):
     ) -> None:
         self._consume = consume
         self._batch_size = batch_size
-        super().__init__(signal, queue_size=queue_size, wake_at=batch_size, interval=interval)
+        super().__init__(
+            signal, queue_size=queue_size, wake_at=max(batch_size, queue_size // 4), interval=interval
+        )
 
     def _consume_some(self) -> bool:
         batch = self._take(self._batch_size)

@@ -7,47 +7,20 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from time import perf_counter
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Protocol
 
-from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, Span
-
-from otel_ml import current_span, health, instruments
-from otel_ml.operations import INTERNAL, Operation, Spec
-from otel_ml.series import Series
+from otel_ml.instruments import instruments
+from otel_ml.operations import Operation
 
 _CACHE_METHODS = ("cache_info", "cache_clear", "cache_parameters")
-
-
-Prepare = Callable[[tuple[Any, ...], dict[str, Any]], tuple[Mapping[str, Any], Series, object]]
 
 
 class Startable(Protocol):
     """What is known at decoration, by which calls are begun."""
 
-    @property
-    def base(self) -> Spec:
-        """What every operation has."""
-        ...
-
-    @property
-    def prepare(self) -> Prepare | None:
-        """Returns attributes, series and features of a call; None when these are always the same."""
-        ...
-
-    @property
-    def finish(self) -> Callable[[Span, object], None] | None:
-        """Looks at the result of a call, if somebody wants to."""
-        ...
-
     def start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
         """Begin an operation and make its span current."""
-        ...
-
-    def operation(self, attributes: Mapping[str, Any], series: Series, features: object) -> Operation:
-        """Return the operation of a call that was begun without one."""
         ...
 
 
@@ -71,46 +44,18 @@ def wrap(function: Callable[..., Any], spec: Startable) -> Callable[..., Any]:
 
 
 def _function(function: Callable[..., Any], spec: Startable) -> Callable[..., Any]:
-    """Wrap a plain function: what `Operation` does, in one piece, for each call of Python costs 60 ns."""
-    base, prepare, finish = spec.base, spec.prepare, spec.finish
-    name = base.span_name
+    start = spec.start
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         if not instruments.enabled:
             return function(*args, **kwargs)
-        if prepare is None:
-            attributes, series, features = base.attributes, base.series, None
-        else:
-            attributes, series, features = prepare(args, kwargs)
-        span: Span = INVALID_SPAN
-        token = None
-        try:
-            context = current_span.get_context()
-            span = instruments.tracer.start_span(name, context, INTERNAL, attributes)
-            token = current_span.set_context(Context({**context, current_span.SPAN_KEY: span}))
-        except Exception as error:
-            health.internal_error("start of a span", error)
-        started = perf_counter()
+        operation = start(args, kwargs)
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
-            spec.operation(attributes, series, features).entered(span, token, started).fail(error)
+            operation.fail(error)
             raise
-        seconds = perf_counter() - started
-        if finish is not None:
-            finish(span, result)
-        try:  # while the span is current: other histograms than ours take their exemplar from there
-            if series.bound_to is not instruments.bound:
-                series.bind()
-            series.observe(seconds, span)
-        except Exception as error:
-            health.internal_error("recording of a duration", error)
-        try:
-            if token is not None:
-                current_span.detach(token)
-            span.end()
-        except Exception as error:
-            health.internal_error("end of a span", error)
+        operation.stop(result)
         return result
 
     return wrapper

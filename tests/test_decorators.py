@@ -23,7 +23,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import NoOpTracerProvider
 
 import otel_ml
-from otel_ml import capture, instruments
+from otel_ml import capture
+from otel_ml.instruments import instruments
 from otel_ml.testing import CapturedTelemetry
 from otel_ml.tracing.provider import TracerProvider
 

@@ -48,7 +48,9 @@ def test_the_wheel_holds_the_package_and_nothing_else() -> None:
     installed = [path for path in DISTRIBUTION.files or [] if path.suffix != ".pyc"]
     package = [path for path in installed if path.parts[0] == "otel_ml"]
     others = {path.parts[0] for path in installed} - {"otel_ml"}
-    assert {path.suffix for path in package} == {".py", ".typed"}
+    compiled = [path for path in package if path.suffix in (".so", ".pyd")]
+    assert {path.suffix for path in package} - {path.suffix for path in compiled} == {".py", ".typed"}
+    assert all(path.with_name(path.name.partition(".")[0] + ".py") in package for path in compiled)
     assert [str(path) for path in package if path.suffix == ".typed"] == ["otel_ml/py.typed"]
     assert {path.name for path in installed if path.parts[0] == ".."} == {"otel-ml"}
     assert {name for name in others if not name.endswith(".dist-info")} == {".."}

@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 from opentelemetry import baggage, context, trace
 
 import otel_ml
-from otel_ml import conventions, health, instruments, runs
+from otel_ml import conventions, health, runs
 from otel_ml.errors import ConfigurationError
+from otel_ml.instruments import instruments
 from otel_ml.testing import CapturedTelemetry
 from support import run_python
 

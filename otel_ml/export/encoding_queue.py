@@ -142,7 +142,7 @@ class EncodingQueue(ItemQueue[T]):
         self._blocks = BlockSender(
             signal, send, capacity=max(1, queue_size - objects), batch_size=batch_size, interval=interval
         )
-        super().__init__(signal, queue_size=objects, wake_at=objects // 2, interval=min(_ENCODE_AFTER, interval))
+        super().__init__(signal, queue_size=objects, wake_at=objects * 3 // 4, interval=min(_ENCODE_AFTER, interval))
         self._blocks.on_room = self._wake_if_stalled
 
     def _reset(self) -> None:

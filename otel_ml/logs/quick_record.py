@@ -17,7 +17,9 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-_COMPARED: Final = ((3, 11), (3, 12), (3, 13))
+_COMPARED: Final = ((3, 11), (3, 12), (3, 13), (3, 14), (3, 15))
+_HAS_TASKS: Final = sys.version_info >= (3, 12)
+_level_name: Final = logging.getLevelName
 _ATOMS: Final = frozenset({str, int, float, bool, type(None)})  # none is a mapping
 _TIMES: Final = ("created", "msecs", "relativeCreated")
 
@@ -46,30 +48,32 @@ def make(  # noqa: PLR0917  the arguments are logging's
 ) -> logging.LogRecord:  # fmt: skip
     """Return a record; the arguments are those of `logging.LogRecord`."""
     record = _new(_record_class)
-    record.name = name
-    record.msg = msg
+    fields = record.__dict__  # spares the way through `setattr`
+    fields["name"] = name
+    fields["msg"] = msg
     if args and len(args) == 1 and type(args[0]) not in _ATOMS and isinstance(args[0], Mapping) and args[0]:
         args = args[0]
-    record.args = args
-    record.levelname = logging.getLevelName(level)
-    record.levelno = level
-    record.pathname = pathname
+    fields["args"] = args
+    fields["levelname"] = _level_name(level)
+    fields["levelno"] = level
+    fields["pathname"] = pathname
     try:
-        record.filename, record.module = _file_and_module(pathname)
+        fields["filename"], fields["module"] = _file_and_module(pathname)
     except (TypeError, ValueError, AttributeError):
-        record.filename, record.module = pathname, "Unknown module"
-    record.exc_info = exc_info
-    record.exc_text = None
-    record.stack_info = sinfo
-    record.lineno = lineno
-    record.funcName = func  # type: ignore[assignment]  # None where the caller is not known
-    record.created, record.msecs, record.relativeCreated = _times()
-    record.thread = threading.get_ident() if logging.logThreads else None
-    record.threadName = threading.current_thread().name if logging.logThreads else None
-    record.processName = _process_name() if logging.logMultiprocessing else None
-    record.process = _pid if logging.logProcesses else None
-    if sys.version_info >= (3, 12):
-        record.taskName = _task_name() if logging.logAsyncioTasks else None
+        fields["filename"], fields["module"] = pathname, "Unknown module"
+    fields["exc_info"] = exc_info
+    fields["exc_text"] = None
+    fields["stack_info"] = sinfo
+    fields["lineno"] = lineno
+    fields["funcName"] = func
+    fields["created"], fields["msecs"], fields["relativeCreated"] = _times()
+    wants_thread = logging.logThreads
+    fields["thread"] = threading.get_ident() if wants_thread else None
+    fields["threadName"] = threading.current_thread().name if wants_thread else None
+    fields["processName"] = _process_name() if logging.logMultiprocessing else None
+    fields["process"] = _pid if logging.logProcesses else None
+    if _HAS_TASKS:
+        fields["taskName"] = _task_name() if logging.logAsyncioTasks else None
     return record
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 import threading
-from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from time import time_ns
-from types import MemberDescriptorType
 from typing import Any, Final, NamedTuple
 
-from opentelemetry.trace import Span, SpanContext, TraceFlags
+from opentelemetry.trace import Span, TraceFlags
 
 from otel_ml.metrics.exemplars import EXEMPLAR_WORDS, RawExemplar, write_exemplar
 from otel_ml.metrics.series import moving, reject
+from otel_ml.primitives import bucket
+from otel_ml.tracing.span_state import SpanState
 
 _INFINITY: Final = float("inf")
 _SAMPLED: Final = int(TraceFlags.SAMPLED)
@@ -100,17 +100,18 @@ class HistogramCell:
         self._place = place
         self.begin_in_child()
 
-    def observe(self, value: float, span: Span | None) -> None:  # noqa: PLR0912  a call costs 50 ns
+    def observe(self, value: float, span: Span | None, now: int | None = None) -> None:  # noqa: PLR0912  a call costs 50 ns
         """Count one value; what is negative or no finite number is dropped, and that is counted.
 
         Args:
             value: The value.
             span: Where it was measured; an exemplar is kept when it is sampled.
+            now: When, in nanoseconds since the epoch; None: it is looked up.
         """
         if not 0.0 <= value < _INFINITY:
             reject("histogram", value)
             return
-        index = bisect_left(self._bounds, value)
+        index = bucket(self._bounds, value)
         while True:
             try:
                 self._counts[index] += 1
@@ -125,19 +126,18 @@ class HistogramCell:
             self._max = value
         if span is None or not self._keep:
             return
-        if type(span) is _plain_span:  # half a microsecond less than by its context
-            if not span._trace_flags & _SAMPLED:  # type: ignore[attr-defined]
+        if isinstance(span, SpanState):  # half a microsecond less than by its context, which it would have to make
+            state = span
+            if not state._sampled:
                 return
-            trace_id: int = span._trace_id  # type: ignore[attr-defined]
-            span_id: int = span._span_id  # type: ignore[attr-defined]
+            trace_id, span_id = state._trace_id, state._span_id
         else:
             context = span.get_span_context()
             if not context.trace_flags & _SAMPLED:
                 return
             trace_id, span_id = context.trace_id, context.span_id
-            if type(span) is not _other_span:
-                _learn(span, context)
-        now = time_ns()
+        if now is None:
+            now = time_ns()
         try:
             exemplar = self._exemplars[index] = (value, trace_id, span_id, now)
         except IndexError:  # a reset came in between
@@ -157,7 +157,8 @@ class HistogramCell:
                 state = [*memoryview(record).cast("q")[1 : buckets + 1], memoryview(record).cast("d")[0], *state]
             if not self._counts:
                 return Snapshot(self._start_ns, (0,) * buckets, 0.0, _INFINITY, -_INFINITY, (None,) * buckets)
-            counts, (total, least, most) = state[:buckets], state[buckets : buckets + 3]
+            counts = state[:buckets]
+            total, least, most = state[buckets], state[buckets + 1], state[buckets + 2]
             if self._base is not None:
                 counts = [now - before for now, before in zip(counts, self._base[0], strict=True)]
                 total -= self._base[1]
@@ -225,10 +226,10 @@ class LockedHistogramCell(HistogramCell):
 
     __slots__ = ("_lock",)
 
-    def observe(self, value: float, span: Span | None) -> None:
+    def observe(self, value: float, span: Span | None, now: int | None = None) -> None:
         """Count one value."""
         with self._lock:
-            super().observe(value, span)
+            super().observe(value, span, now)
 
     def snapshot(self) -> Snapshot:
         """Return what the cell holds now, all of it from the same moment."""
@@ -253,28 +254,3 @@ class LockedHistogramCell(HistogramCell):
 
 has_gil: Final[bool] = getattr(sys, "_is_gil_enabled", lambda: True)()
 Cell: type[HistogramCell] = HistogramCell if has_gil else LockedHistogramCell
-
-
-_plain_span: type = type(None)
-"""The class of spans whose ids can be read from slots; it is found when the first one is seen."""
-
-_other_span: type = type(None)
-"""The class of the last span for which that is not so."""
-
-
-def _learn(span: Span, context: SpanContext) -> None:
-    """Note a span's class when it keeps its ids in slots, as those of `otel_ml.tracing` do.
-
-    Such a span makes its context when it is asked for it, which costs more than everything else here.
-    """
-    global _plain_span, _other_span  # noqa: PLW0603
-    kind: Any = type(span)
-    if all(isinstance(getattr(kind, name, None), MemberDescriptorType) for name in _ID_SLOTS):
-        found = tuple(getattr(span, name) for name in _ID_SLOTS)
-        if found == (context.trace_id, context.span_id, context.trace_flags):
-            _plain_span = kind
-            return
-    _other_span = kind
-
-
-_ID_SLOTS: Final = ("_trace_id", "_span_id", "_trace_flags")

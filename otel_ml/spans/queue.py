@@ -14,6 +14,7 @@ from otel_ml.export.left_out import leave_out
 from otel_ml.export.otlp_protobuf import SpanEncoder
 from otel_ml.export.sending import Sending, sender_of
 from otel_ml.options import Traces
+from otel_ml.spans.emitter import Emitter
 from otel_ml.spans.redacting import masked
 from otel_ml.worker import BatchWorker, ItemQueue
 
@@ -39,22 +40,7 @@ class QueueSpanProcessor(SpanProcessor):
             if send is None
             else EncodingQueue("traces", SpanEncoder().encode, Sending("traces", send, exporter), **bounds)
         )
-
-    def emit(self, span: Any) -> None:
-        """Queue an ended span when it is sampled; for spans of our own tracer, which have their flags at hand."""
-        try:
-            sampled = span._trace_flags & 1
-        except AttributeError:
-            self.on_end(span)
-            return
-        if sampled:
-            # ItemQueue.put, without the call.
-            worker = self._queue
-            queue = worker.queue
-            if len(queue) < worker.quiet:
-                queue.append(span)
-            else:
-                worker.put_attentively(span)
+        self.emit = Emitter(self._queue).emit
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue the span when it is sampled."""

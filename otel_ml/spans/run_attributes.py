@@ -1,4 +1,4 @@
-"""The run's identity on every span that starts inside a run."""
+"""The run's identity on every span that starts inside a run. It is compiled where that can be done."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 
 from opentelemetry.context import Context
 
-from otel_ml import conventions, health, runs
+from otel_ml import conventions, health
 from otel_ml.current_span import get_context
-from otel_ml.runs import Run
+from otel_ml.execution import RUN_KEY, Run, inherited
+from otel_ml.primitives import item
 
 
 class RunAttributes:
@@ -19,6 +20,8 @@ class RunAttributes:
         on_run: Called with each run when its first span in this process starts.
     """
 
+    __slots__ = ("_attributes", "_on_run")
+
     def __init__(self, on_run: Callable[[Run], None]) -> None:
         self._on_run = on_run
         self._attributes: dict[tuple[str, str], dict[str, str]] = {}
@@ -26,8 +29,10 @@ class RunAttributes:
     def start(self, span: Any, parent_context: Context | None = None) -> None:
         """Add the attributes of the run that is current in the span's parent context; never raises."""
         try:
-            run = (get_context() if parent_context is None else parent_context).get(runs.RUN_KEY) or runs.inherited()
-            if not isinstance(run, Run):
+            run = item(get_context() if parent_context is None else parent_context, RUN_KEY)
+            if run is None:
+                run = inherited()
+            if run is None or not isinstance(run, Run):
                 return
             attributes = self._attributes.get((run.id, run.name))
             if attributes is None:

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from time import time_ns
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from opentelemetry.trace import SpanContext, Status, StatusCode
 
@@ -16,48 +16,41 @@ from otel_ml.tracing.span import Span
 class LockedSpan(Span):
     """See `Span`. The lock is re-entrant: what writes may itself cause a write, by a log handler for example."""
 
-    __slots__ = ("_lock",)
+    __slots__ = ()
 
-    _lock: Any
+    has_lock: ClassVar[bool] = True
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._lock = threading.RLock()
-        super().__init__(*arguments, **options)
-
-    @staticmethod
-    def make() -> LockedSpan:
-        """Return a span whose constructor was not called, with a lock."""
-        span = object.__new__(LockedSpan)
-        span._lock = threading.RLock()
-        return span
+    def _begin(self, *arguments: Any) -> None:
+        super()._begin(*arguments)
+        self._slow_lock = threading.RLock()
 
     def get_span_context(self) -> SpanContext:
         """Return the span's context, always the same."""
-        with self._lock:
+        with self._slow_lock:
             return super().get_span_context()
 
     def set_attribute(self, key: str, value: Any) -> None:
         """Set an attribute; one that was there moves to the end."""
-        with self._lock:
+        with self._slow_lock:
             super().set_attribute(key, value)
 
     def _put_all(self, attributes: Mapping[str, Any]) -> None:
-        with self._lock:
+        with self._slow_lock:
             super()._put_all(attributes)
 
     def update_name(self, name: str) -> None:
         """Give the span another name."""
-        with self._lock:
+        with self._slow_lock:
             super().update_name(name)
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Set the status, unless it is OK already or the new one is UNSET."""
-        with self._lock:
+        with self._slow_lock:
             super().set_status(status, description)
 
     def end(self, end_time: int | None = None) -> None:
         """End the span, which tells the processors; these are called without the lock."""
-        with self._lock:
+        with self._slow_lock:
             first = self._start_time is not None and self._end_time is None
             if first:
                 self._end_time = time_ns() if end_time is None else end_time

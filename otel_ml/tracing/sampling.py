@@ -11,7 +11,9 @@ from otel_ml.tracing import sdk_layout
 TRACE_ID_MASK: Final = (1 << 64) - 1
 """The bits of a trace id that the ratio sampler looks at (`TraceIdRatioBased.TRACE_ID_LIMIT`)."""
 
-_ALWAYS: Final = TRACE_ID_MASK + 1
+ALWAYS: Final = TRACE_ID_MASK + 1
+"""The bound below which all trace ids are, this very object: for most spans, there is nothing to compare."""
+
 _NEVER: Final = 0
 
 Bounds = tuple[int, int, int, int, int]
@@ -36,5 +38,5 @@ def _bound(sampler: object) -> int | None:
         return sampler.bound
     decision = sdk_layout.static_decision(sampler)
     if decision is Decision.RECORD_AND_SAMPLE:
-        return _ALWAYS
+        return ALWAYS
     return _NEVER if decision is Decision.DROP else None

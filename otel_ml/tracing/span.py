@@ -7,18 +7,16 @@ ended and the store that depends on it there is none. `LockedSpan` is for interp
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from time import time_ns
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
-from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, SpanProcessor
+from opentelemetry.sdk.trace import Event, SpanLimits, SpanProcessor
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode
 
-from otel_ml.clean_attributes import CleanAttributes, are_simple
 from otel_ml.tracing import sdk_layout
 from otel_ml.tracing.live_attributes import LiveAttributes
 from otel_ml.tracing.shared import SharedState
@@ -31,6 +29,9 @@ class Span(SpanItems):
     """See `opentelemetry.sdk.trace.Span`, whose constructor it has; a tracer makes it without one."""
 
     __slots__ = ()
+
+    has_lock: ClassVar[bool] = False
+    """Whether a span gets its lock when it starts, and not when it first needs one."""
 
     def __init__(  # noqa: PLR0917  the SDK's signature
         self,
@@ -67,15 +68,6 @@ class Span(SpanItems):
         if links:
             self._put_links(links)
 
-    def get_span_context(self) -> SpanContext:
-        """Return the span's context, made at the first call."""
-        context = self._span_context
-        if context is None:
-            context = self._span_context = sdk_layout.span_context(
-                self._trace_id, self._span_id, self._trace_flags, self._trace_state
-            )
-        return context
-
     @property
     def attributes(self) -> Mapping[str, Any]:
         """The attributes; of a span that has not ended they are a live view, which other threads may change."""
@@ -84,66 +76,13 @@ class Span(SpanItems):
             return sdk_layout.EMPTY
         if self._bounded is not None:
             return MappingProxyType(self._bounded)
-        return MappingProxyType(values if self._end_time is not None else LiveAttributes(values))
+        return MappingProxyType(values if self._end_time is not None else LiveAttributes(self._own_values()))
 
     @property
     def dropped_attributes(self) -> int:
         """Number of attributes that were not kept."""
         bounded = self._bounded
         return self._dropped if bounded is None else getattr(bounded, "dropped", 0)
-
-    def set_attribute(self, key: str, value: Any) -> None:
-        """Set an attribute; one that was there moves to the end."""
-        shared = self._shared
-        values = self._values
-        has_room = shared.max_attributes > (0 if values is None else len(values))
-        simple = has_room and type(key) is str and key
-        must_clean = simple and (shared.max_length is not None or not is_atom(value))
-        if must_clean and self._bounded is None and self._end_time is None:  # the slow way cleans too; twice is wrong
-            value = sdk_layout.clean_value(value, shared.max_length)
-        # No call from here to the store.
-        if self._end_time is not None:
-            _logger.warning("Setting attribute on ended span.")
-        elif simple and self._bounded is None:
-            values = self._values
-            if values is None:
-                self._values = {key: value}
-            else:
-                if key in values:
-                    del values[key]
-                values[key] = value
-        else:
-            self._write_slowly(self._attributes.__setitem__, key, value)
-
-    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
-        """Set attributes."""
-        if self._end_time is not None:
-            _logger.warning("Setting attribute on ended span.")
-            return
-        self._put_all(attributes)
-
-    def _put_all(self, attributes: Mapping[str, Any]) -> None:
-        shared, old = self._shared, self._values
-        room = shared.max_attributes - (len(old) if old else 0)
-        fits = shared.max_length is None and len(attributes) <= room
-        if fits and (type(attributes) is CleanAttributes or are_simple(attributes)):
-            new = dict(attributes)
-            if self._values is None and self._bounded is None and self._end_time is None:
-                self._values = new
-                return
-            if self._bounded is None:
-                for key, value in new.items():
-                    self.set_attribute(key, value)
-                return
-        self._write_slowly(self._attributes._set_items, attributes)
-
-    def _write_slowly(self, write: Callable[..., object], *arguments: Any) -> None:
-        """Write to a container that was made before, unless the span has ended; `_settle` waits for it."""
-        with self._lock_of_slow_writes():
-            if self._end_time is None:
-                write(*arguments)
-                return
-        _logger.warning("Setting attribute on ended span.")
 
     def update_name(self, name: str) -> None:
         """Give the span another name."""
@@ -177,84 +116,3 @@ class Span(SpanItems):
             return
         self._start_time = now
         self._shared.processor.on_start(self, parent_context=parent_context)
-
-    def end(self, end_time: int | None = None) -> None:
-        """End the span, which tells the processors; `end_time` in nanoseconds since the epoch, default now."""
-        if end_time is None:
-            end_time = time_ns()
-        if self._start_time is None:
-            raise RuntimeError("Calling end() on a not started span.")
-        if self._end_time is not None:
-            _logger.warning("Calling end() on an ended span.")
-            return
-        self._end_time = end_time
-        shared = self._shared
-        switch = shared.switch
-        if (
-            switch is None
-            or shared.watched._span_processors is not shared.known
-            or self._slow_lock is not None
-            or self._bounded is not None
-            or self._record_end_metrics is not None
-        ):
-            self._tell_end()
-        else:  # most spans; the call is spared
-            for emit in switch.emitters:
-                emit(self)
-
-    def _tell_end(self) -> None:
-        if self._slow_lock is not None or self._bounded is not None:
-            self._settle()
-        if self._record_end_metrics is not None:
-            self._record_end_metrics()
-        shared = self._shared
-        if shared.watched._span_processors is not shared.known:
-            shared.route()
-        switch = shared.switch
-        if switch is not None:
-            for emit in switch.emitters:
-                emit(self)
-        else:
-            shared.processor._on_ending(self)
-            shared.processor.on_end(self._readable_span())
-
-    def _settle(self) -> None:
-        """Wait for writers that came before the end, and have the SDK's attributes refuse later ones.
-
-        A writer makes the lock before it looks whether the span has ended, `end` sets the time before it looks for the
-        lock: so one of the two sees the other.
-        """
-        with self._lock_of_slow_writes():
-            bounded = self._bounded
-            if isinstance(bounded, BoundedAttributes):
-                sdk_layout.freeze(bounded)
-                self._values, self._dropped = sdk_layout.values_of(bounded), bounded.dropped
-
-    def is_recording(self) -> bool:
-        """Whether the span has not ended."""
-        return self._end_time is None
-
-    def _readable_span(self) -> ReadableSpan:
-        """Return what processors get: a copy of its own state that shares attributes, events and links."""
-        shared = self._shared
-        return ReadableSpan(
-            name=self._name,
-            context=self.get_span_context(),
-            parent=self._parent,
-            resource=shared.resource,
-            attributes=self._attributes,  # never one that spans share: processors are known to write to `_dict`
-            events=() if self._event_list is None else self._event_list,
-            links=() if self._link_list is None else self._link_list,
-            kind=self._kind,
-            status=self._status,
-            start_time=self._start_time,
-            end_time=self._end_time,
-            instrumentation_info=shared.info,
-            instrumentation_scope=shared.scope,
-        )
-
-
-def is_atom(value: object) -> bool:
-    """Return whether a value is kept as it is, but for a text that is too long."""
-    kind = type(value)  # compared by identity: a class may have a hash or an equality of its own
-    return kind is str or kind is int or kind is float or kind is bool or kind is bytes or value is None

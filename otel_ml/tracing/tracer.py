@@ -1,11 +1,9 @@
-"""The tracer: decides, draws ids and fills the slots of a span, in one function for all but the rare cases."""
+"""The tracer: the SDK's, compiled to a `Starter` for all but the rare cases."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from random import getrandbits  # of the generator that Python seeds anew in a forked child
-from time import time_ns
+from collections.abc import Mapping, Sequence
+from types import MethodType
 from typing import Any, Final
 
 from opentelemetry import trace
@@ -14,17 +12,15 @@ from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, TraceFlags
 
-from otel_ml.clean_attributes import CleanAttributes
-from otel_ml.current_span import SPAN_KEY, get_context
+from otel_ml.primitives import blank
 from otel_ml.tracing import sdk_layout
 from otel_ml.tracing.active_span import ActiveSpan
-from otel_ml.tracing.locked_span import CONCRETE, LockedSpan
-from otel_ml.tracing.sampling import TRACE_ID_MASK, Bounds, bounds_of
+from otel_ml.tracing.locked_span import CONCRETE
+from otel_ml.tracing.sampling import bounds_of
 from otel_ml.tracing.sdk_layout import FLAGS
 from otel_ml.tracing.shared import SharedState
 from otel_ml.tracing.span import Span
-from otel_ml.tracing.span_layout import UNSET
-from otel_ml.tracing.unsampled_span import unsampled
+from otel_ml.tracing.starter import Starter
 
 _INTERNAL: Final = SpanKind.INTERNAL
 _RANDOM: Final[int] = TraceFlags.RANDOM_TRACE_ID
@@ -41,7 +37,6 @@ _WATCHED: Final = frozenset(
         "span_processor",
     }
 )
-_new = object.__new__
 
 
 class Tracer(sdk.Tracer):
@@ -52,8 +47,7 @@ class Tracer(sdk.Tracer):
 
     span_class: type[Span] = CONCRETE
     _shared: SharedState
-    _bounds: Bounds | None
-    _make: Callable[[], Span]
+    starter: Starter
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -66,7 +60,7 @@ class Tracer(sdk.Tracer):
 
     def _compile(self) -> None:
         state = self.__dict__
-        state["_shared"] = SharedState(
+        shared = state["_shared"] = SharedState(
             self.resource,
             self._instrumentation_scope,
             self.instrumentation_info,
@@ -79,9 +73,10 @@ class Tracer(sdk.Tracer):
             or sdk_layout.counts_spans(self)
             or not sdk_layout.is_enabled(self)
         )
-        locked = getattr(self, "span_class", CONCRETE) is LockedSpan  # the SDK's tracer, while it is adopted, has none
-        state["_make"] = LockedSpan.make if locked else partial(_new, Span)
-        state["_bounds"] = None if asked_each_time else bounds_of(self.sampler)
+        if "starter" not in state:
+            state["starter"] = Starter(MethodType(Tracer._ask_and_start, self))
+        span_class = getattr(self, "span_class", CONCRETE)  # the SDK's tracer, while it is adopted, has none
+        state["starter"].compile(shared, None if asked_each_time else bounds_of(self.sampler), span_class)
 
     def start_as_current_span(  # type: ignore[override]  # noqa: PLR0917  the SDK's signature
         self,
@@ -96,15 +91,12 @@ class Tracer(sdk.Tracer):
         end_on_exit: bool = True,
     ) -> ActiveSpan:
         """Return a context manager, and decorator of functions and coroutines, around a span that is current in it."""
-        active = _new(ActiveSpan)
-        active.tracer = self
-        active.arguments = (
-            name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
+        return ActiveSpan(
+            self, name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception,
+            end_on_exit,
         )  # fmt: skip
-        active.end_on_exit = end_on_exit
-        return active
 
-    def start_span(  # noqa: PLR0912, PLR0917  the SDK's signature; in one piece, for a call costs 60 ns
+    def start_span(  # noqa: PLR0917  the SDK's signature
         self,
         name: str,
         context: Context | None = None,
@@ -116,50 +108,9 @@ class Tracer(sdk.Tracer):
         set_status_on_exception: bool = True,
     ) -> trace.Span:
         """Start a span; `context` is where its parent is, default the current one."""
-        bounds = self._bounds
-        if bounds is None:
-            return self._ask_and_start(
-                name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
-            )
-        parent: Any = (get_context() if context is None else context).get(SPAN_KEY)
-        if type(parent) is self.span_class:  # spares the look whether it is a span
-            parent_context: SpanContext | None = parent._span_context or parent.get_span_context()
-        else:
-            parent_context = None if parent is None else _context_of(parent)
-        if parent_context is None or not parent_context[5]:
-            parent_context = None
-            trace_id = getrandbits(128) or getrandbits(128)
-            flags, state, bound = _RANDOM, None, bounds[0]
-        else:
-            trace_id, _, remote, parent_flags, state, _ = parent_context
-            flags = parent_flags & _RANDOM
-            bound = bounds[(3 if remote else 1) + (parent_flags & 1)]
-        if bound <= trace_id & TRACE_ID_MASK:
-            return unsampled(trace_id, getrandbits(64) or getrandbits(64), FLAGS[flags], state)
-        shared = self._shared
-        span = self._make()
-        span._shared, span._name, span._kind = shared, name, kind
-        span._trace_id, span._span_id = trace_id, getrandbits(64) or getrandbits(64)
-        span._trace_flags, span._trace_state = FLAGS[flags | 1], state
-        span._span_context = span._end_time = span._values = span._bounded = span._event_list = None
-        span._link_list = span._record_end_metrics = span._slow_lock = None
-        span._parent, span._dropped, span._status = parent_context, 0, UNSET
-        span._record_exception, span._set_status_on_exception = record_exception, set_status_on_exception
-        if type(attributes) is CleanAttributes and len(attributes) <= shared.room_for_clean:
-            span._values = dict(attributes)
-        elif attributes:
-            span._put_all(attributes)
-        if links:
-            span._put_links(links)
-        span._start_time = time_ns() if start_time is None else start_time
-        if shared.watched._span_processors is not shared.known:
-            shared.route()
-        if shared.switch is not None:
-            for start in shared.switch.starters:
-                start(span, context)
-        else:
-            shared.processor.on_start(span, parent_context=context)
-        return span
+        return self.starter.start(
+            name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
+        )
 
     def _ask_and_start(  # noqa: PLR0917  those of `start_span`
         self,
@@ -195,7 +146,7 @@ class Tracer(sdk.Tracer):
         record_end_metrics = self._tracer_metrics.start_span(parent, result.decision)
         if not recording:
             return NonRecordingSpan(context=span_context)
-        span = self._make()
+        span = blank(self.span_class)
         span._begin(self._shared, name, span_context, parent, kind)
         span._record_exception, span._set_status_on_exception = record_exception, set_status_on_exception
         span._record_end_metrics = record_end_metrics
@@ -205,13 +156,6 @@ class Tracer(sdk.Tracer):
             span._put_links(links)
         span.start(start_time=start_time, parent_context=context)
         return span
-
-
-def _context_of(parent: object) -> SpanContext | None:
-    context = parent.get_span_context() if isinstance(parent, trace.Span) else None
-    if context is not None and not isinstance(context, SpanContext):
-        raise TypeError("parent_span_context must be a SpanContext or None.")
-    return context
 
 
 def adopt(tracer: sdk.Tracer) -> bool:

@@ -14,7 +14,8 @@ import multiprocessing, os, pathlib, signal, sys, threading, time
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from otel_ml import conventions, health, instruments
+from otel_ml import conventions, health
+from otel_ml.instruments import instruments
 from otel_ml.metrics import active, wsgi_app
 from otel_ml.metrics.setup import start
 from otel_ml.options import Metrics

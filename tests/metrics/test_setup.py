@@ -14,7 +14,8 @@ from opentelemetry.sdk.metrics import MeterProvider as SdkProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, InMemoryMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from otel_ml import conventions, health, instruments
+from otel_ml import conventions, health
+from otel_ml.instruments import instruments
 from otel_ml.metrics.setup import start
 from otel_ml.options import Metrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse

@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from tracing.worlds import frozen_clock, picture
 
+from otel_ml.tracing import random_ids
 from otel_ml.tracing.provider import TracerProvider, accelerate
 from otel_ml.tracing.span import Span
 from otel_ml.tracing.tracer import Tracer
@@ -61,6 +62,7 @@ def spans_of(processor: type[SpanProcessor], *, fast: bool) -> list[Any]:
         assert accelerate(provider)
     after = provider.get_tracer("after")
     random.seed(7)
+    random_ids.seed(7)
     for tracer in (before, after):
         assert (type(tracer) is Tracer) == fast
         contextvars.Context().run(work, tracer)

@@ -22,6 +22,7 @@ from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 
+from otel_ml.tracing import random_ids
 from otel_ml.tracing.locked_span import LockedSpan
 from otel_ml.tracing.provider import TracerProvider, accelerate
 
@@ -143,6 +144,7 @@ def observed(make_provider: Callable[..., sdk.TracerProvider], program: Any) -> 
     logger.addHandler(handler)
     try:
         random.seed(program.seed)
+        random_ids.seed(program.seed)
         journal = contextvars.Context().run(_run, make_provider, program)
     finally:
         logger.removeHandler(handler)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from otel_ml.clean_attributes import CleanAttributes
 from otel_ml.export.otlp_protobuf.values import key_value
 from otel_ml.export.otlp_protobuf.wire import VARINTS, counted, pack_double, signed, utf8, varint
 from otel_ml.redaction import Redactor
 
 _LONGEST: Final = 128  # characters of a text that is kept
 _MOST: Final = 8192  # texts that are kept; then all are forgotten, for those that recur are back soon
+_MOST_SHARED: Final = 1024
 _KNOWN: Final = len(VARINTS)
 _MAY_BE_CARD: Final = 10**14  # no smaller number is a card's
 
@@ -30,10 +32,8 @@ class _Key:
         self.texts: dict[str, bytes] = {}
         self.double = tag + varint(len(key) + 11) + key + b"\x12\x09\x21"
         # By the length of the number: the lengths around it depend on nothing else.
-        self.integers = tuple(
-            tag + varint(len(key) + 3 + n) + key + b"\x12" + varint(1 + n) + b"\x18" for n in range(11)
-        )
-        self.truths = tuple(counted(tag, key + b"\x12\x02\x10" + truth) for truth in (b"\x00", b"\x01"))
+        self.integers = [tag + varint(len(key) + 3 + n) + key + b"\x12" + varint(1 + n) + b"\x18" for n in range(11)]
+        self.truths = [counted(tag, key + b"\x12\x02\x10" + truth) for truth in (b"\x00", b"\x01")]
         self.none = counted(tag, key + b"\x12\x00")
 
 
@@ -53,6 +53,20 @@ class KeyValues:
         self._keeps = redactor is None or redactor.repeatable
         self._keys: dict[str, _Key] = {}
         self._kept = 0
+        self._shared: dict[int, tuple[CleanAttributes, bytes]] = {}  # by identity, which is theirs while they are here
+
+    def add_shared(self, parts: list[bytes], items: CleanAttributes) -> None:
+        """Append attributes that many spans share, whose fields are kept as a whole."""
+        found = self._shared.get(id(items))
+        if found is None:
+            begin = len(parts)
+            self.add(parts, items)
+            if self._keeps:
+                if len(self._shared) >= _MOST_SHARED:
+                    self._shared = {}  # anew, not cleared: another thread may be between two looks
+                self._shared[id(items)] = (items, b"".join(parts[begin:]))
+        else:
+            parts.append(found[1])
 
     def add(self, parts: list[bytes], items: Mapping[str, Any]) -> None:  # noqa: PLR0912  a call costs 50 ns
         """Append the attributes' fields to a message's parts."""

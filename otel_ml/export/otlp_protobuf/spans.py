@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import DEFAULT_TRACE_STATE, Link, SpanContext, Status
 
 from otel_ml import redaction
+from otel_ml.clean_attributes import CleanAttributes
 from otel_ml.export.left_out import leave_out
 from otel_ml.export.otlp_json.traces import HAS_IS_REMOTE, IS_REMOTE
 from otel_ml.export.otlp_protobuf.envelope import RECORD, RECORD_HEADS, Block, Place, Places, request
@@ -121,8 +122,11 @@ class _Masks:
             parts += (head, _pack_times(_START, span._start_time, _END, span._end_time))
         except struct_error:
             parts += (head, time(_START, span._start_time), time(_END, span._end_time))
-        if span._values:
-            self._attributes.add(parts, span._values)
+        values = span._values
+        if type(values) is CleanAttributes:
+            self._attributes.add_shared(parts, values)
+        elif values:
+            self._attributes.add(parts, values)
         dropped = span._dropped if span._bounded is None else span.dropped_attributes
         if dropped:
             parts.append(_DROPPED_ATTRIBUTES + varint(dropped))

@@ -1,0 +1,1 @@
+cpdef tuple rows_and_columns(value)

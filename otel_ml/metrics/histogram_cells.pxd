@@ -1,0 +1,16 @@
+cimport cython
+
+from otel_ml.primitives cimport bucket
+from otel_ml.tracing.span_state cimport SpanState
+
+cdef class HistogramCell:
+    cdef public object attributes
+    cdef object _base, _exemplars, _place
+    cdef tuple _bounds
+    cdef bint _keep
+    cdef double _max, _min
+    cdef object _start_ns
+    cdef object _counts, _sums, _words
+
+    @cython.locals(state=SpanState, index=Py_ssize_t)
+    cpdef observe(self, double value, span, now=*)

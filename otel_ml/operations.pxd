@@ -1,0 +1,31 @@
+cimport cython
+
+from otel_ml.current_span cimport detach
+from otel_ml.instruments cimport Instruments
+from otel_ml.primitives cimport derived
+from otel_ml.series cimport Series
+
+cdef Instruments instruments
+
+cdef class Spec:
+    cdef public object attributes, code, histogram, logger, metric_attributes, span_name
+    cdef public Series series
+
+    @cython.locals(operation=Operation)
+    cpdef start(self, tuple args, dict kwargs)
+
+cdef class Operation:
+    cdef public object span
+    cdef object _attributes, _context, _ended_ns, _started_ns, _token
+    cdef Py_ssize_t _items
+    cdef Series _series
+    cdef Spec _spec
+    cdef double _started
+
+    cpdef begin(self, Spec spec, attributes, Series series)
+
+    cpdef stop(self, result)
+
+    cpdef _observe(self, Series series, double seconds)
+
+    cpdef _end_span(self)

@@ -1,0 +1,26 @@
+cimport cython
+
+from otel_ml.instruments cimport Instruments
+from otel_ml.operations cimport Operation, Spec
+from otel_ml.series cimport Series
+from otel_ml.variants cimport Variant
+
+cdef Instruments instruments
+
+cdef class PredictionSpec:
+    cdef public Spec base
+    cdef public object feature_version, features, prediction, variants, version
+    cdef public Variant fixed
+    cdef public Py_ssize_t position
+
+    @cython.locals(call=Prediction, variant=Variant, position=Py_ssize_t)
+    cpdef start(self, tuple args, dict kwargs)
+
+    @cython.locals(shaped=tuple, series=Series)
+    cpdef _shaped(self, Variant variant, features)
+
+cdef class Prediction(Operation):
+    cdef PredictionSpec _call_spec
+    cdef object _features
+
+    cpdef stop(self, result)

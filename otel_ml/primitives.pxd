@@ -1,0 +1,4 @@
+cpdef Py_ssize_t bucket(tuple bounds, double value)
+cpdef object blank(object kind)
+cpdef object item(object mapping, object key)
+cpdef object derived(object context, object key, object value)

@@ -1,0 +1,10 @@
+cimport cython
+
+from otel_ml.inbox cimport Inbox
+from otel_ml.tracing.span_state cimport SpanState
+
+cdef class Emitter:
+    cdef Inbox _inbox
+
+    @cython.locals(state=SpanState)
+    cpdef emit(self, span)

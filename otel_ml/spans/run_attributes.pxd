@@ -1,0 +1,7 @@
+from otel_ml.primitives cimport item
+
+cdef class RunAttributes:
+    cdef object _on_run
+    cdef dict _attributes
+
+    cpdef start(self, span, parent_context=*)

@@ -1,0 +1,2 @@
+cpdef object trace_id()
+cpdef object span_id()

@@ -1,0 +1,74 @@
+"""`random_ids.py` with a generator in C, xoshiro256** (prng.di.unimi.it); where this is compiled, it is found first."""
+
+import os
+import random
+
+from libc.stdint cimport uint64_t
+from libc.string cimport memcpy
+
+cdef extern from *:
+    """
+    static CYTHON_INLINE PyObject *otel_ml_128_bits(uint64_t high, uint64_t low) {
+        uint64_t words[2] = {low, high};
+    #if PY_BIG_ENDIAN
+        words[0] = high; words[1] = low;
+    #endif
+    #if PY_VERSION_HEX >= 0x030E0000
+        return PyLong_FromUnsignedNativeBytes(words, sizeof words, Py_ASNATIVEBYTES_NATIVE_ENDIAN);
+    #else
+        return _PyLong_FromByteArray((unsigned char *)words, sizeof words, PY_LITTLE_ENDIAN, 0);
+    #endif
+    }
+    """
+    object otel_ml_128_bits(uint64_t high, uint64_t low)
+
+cdef uint64_t _state[4]
+cdef object _seeded = None
+
+
+cdef inline uint64_t _rotated(uint64_t x, int k) noexcept nogil:
+    return (x << k) | (x >> (64 - k))
+
+
+cdef uint64_t _next() noexcept nogil:
+    cdef uint64_t result = _rotated(_state[1] * 5, 7) * 9
+    cdef uint64_t shifted = _state[1] << 17
+    _state[2] ^= _state[0]
+    _state[3] ^= _state[1]
+    _state[1] ^= _state[2]
+    _state[0] ^= _state[3]
+    _state[2] ^= shifted
+    _state[3] = _rotated(_state[3], 45)
+    return result
+
+
+cpdef object trace_id():
+    """Return 128 random bits that are not all 0."""
+    cdef uint64_t high
+    if _seeded is not None:
+        return _seeded.getrandbits(128) or trace_id()
+    high = _next()
+    return otel_ml_128_bits(high, _next() or 1)
+
+
+cpdef object span_id():
+    """Return 64 random bits that are not all 0."""
+    if _seeded is not None:
+        return _seeded.getrandbits(64) or span_id()
+    return _next() or 1
+
+
+def seed(value=None):
+    """Begin anew: with a value, for tests, with the ids that the SDK would draw after `random.seed(value)`."""
+    global _seeded
+    cdef bytes entropy
+    _seeded = None if value is None else random.Random(value)
+    if value is None:
+        entropy = os.urandom(32)
+        memcpy(_state, <const char *>entropy, 32)
+        _state[0] |= 1  # all 0 would stay so
+
+
+seed()
+if hasattr(os, "register_at_fork"):  # parent and child would go on with the same ids
+    os.register_at_fork(after_in_child=seed)

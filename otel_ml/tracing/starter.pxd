@@ -1,0 +1,18 @@
+cimport cython
+
+from otel_ml.primitives cimport item
+from otel_ml.tracing.random_ids cimport span_id as new_span_id, trace_id as new_trace_id
+from otel_ml.tracing.shared cimport SharedState
+from otel_ml.tracing.span_state cimport SpanState, begun
+from otel_ml.tracing.unsampled_span cimport unsampled
+
+cdef class Starter:
+    cdef public object span_class, ask
+    cdef public tuple bounds
+    cdef public bint locks
+    cdef public SharedState shared
+
+    cpdef compile(self, SharedState shared, bounds, span_class)
+
+    @cython.locals(shared=SharedState, span=SpanState, bounds=tuple)
+    cpdef start(self, name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception)
