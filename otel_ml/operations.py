@@ -36,7 +36,7 @@ class Spec:
 
     __slots__ = ("attributes", "code", "histogram", "logger", "metric_attributes", "series", "span_name")
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  made in two places
         self,
         span_name: str,
         logger: logging.Logger,

@@ -128,7 +128,7 @@ def test_a_runtime_context_of_the_application_is_used(tmp_path: Path) -> None:
         from opentelemetry import context, trace
         from opentelemetry.sdk.trace.export import SimpleSpanProcessor
         from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-        from otel_ml import instruments
+        from otel_ml.instruments import instruments
         from otel_ml.tracing.provider import TracerProvider
 
         assert type(context._RUNTIME_CONTEXT).__name__ == "Stack"

@@ -5,7 +5,8 @@ from otel_ml.tracing.span_state cimport SpanState
 
 cdef class HistogramCell:
     cdef public object attributes
-    cdef object _base, _exemplars, _place
+    cdef public object _place
+    cdef object _base, _exemplars
     cdef tuple _bounds
     cdef bint _keep
     cdef double _max, _min

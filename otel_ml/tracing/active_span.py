@@ -1,9 +1,10 @@
-"""What `start_as_current_span` returns: a context manager and decorator around one span."""
+"""What `start_as_current_span` returns: a context manager and decorator around one span.
+
+It is compiled where that can be done.
+"""
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Token
 from types import TracebackType
@@ -13,6 +14,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 
 from otel_ml import current_span
+from otel_ml.tracing.around import around_each_call
 
 if TYPE_CHECKING:
     from otel_ml.tracing.tracer import Tracer
@@ -83,26 +85,13 @@ class ActiveSpan:
             if self._end_on_exit:
                 span.end()
 
-    def _another(self) -> ActiveSpan:
-        return ActiveSpan(
-            self._tracer, self._name, self._context, self._kind, self._attributes, self._links, self._start_time,
-            self._record_exception, self._set_status_on_exception, self._end_on_exit,
-        )  # fmt: skip
-
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function with a span of its own around each call."""
-        if inspect.iscoroutinefunction(function):
 
-            @functools.wraps(function)
-            async def around_coroutine(*args: Any, **kwargs: Any) -> Any:
-                with self._another():
-                    return await function(*args, **kwargs)
+        def another() -> ActiveSpan:
+            return ActiveSpan(
+                self._tracer, self._name, self._context, self._kind, self._attributes, self._links, self._start_time,
+                self._record_exception, self._set_status_on_exception, self._end_on_exit,
+            )  # fmt: skip
 
-            return around_coroutine
-
-        @functools.wraps(function)
-        def around(*args: Any, **kwargs: Any) -> Any:
-            with self._another():
-                return function(*args, **kwargs)
-
-        return around
+        return around_each_call(another, function)

@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, TraceFlags
 
 from otel_ml.primitives import blank
-from otel_ml.tracing import sdk_layout
+from otel_ml.tracing import random_ids, sdk_layout
 from otel_ml.tracing.active_span import ActiveSpan
 from otel_ml.tracing.locked_span import CONCRETE
 from otel_ml.tracing.sampling import bounds_of
@@ -130,16 +130,17 @@ class Tracer(sdk.Tracer):
             raise TypeError("parent_span_context must be a SpanContext or None.")
         if not sdk_layout.is_enabled(self):
             return NonRecordingSpan(parent)  # type: ignore[arg-type]  # as the SDK does, which gives it None too
+        draws_ids = type(self.id_generator) is RandomIdGenerator
         if parent is None or not parent.is_valid:
             parent = None
-            trace_id = self.id_generator.generate_trace_id()
+            trace_id = random_ids.trace_id() if draws_ids else self.id_generator.generate_trace_id()
         else:
             trace_id = parent.trace_id
         result = self.sampler.should_sample(context, trace_id, name, kind, attributes, links)
         random = self.id_generator.is_trace_id_random() if parent is None else parent.trace_flags.random_trace_id
         sampled, recording = result.decision.is_sampled(), result.decision.is_recording()  # type: ignore[no-untyped-call]
         flags = FLAGS[(1 if sampled else 0) | (_RANDOM if random else 0)]
-        span_id = self.id_generator.generate_span_id()
+        span_id = random_ids.span_id() if draws_ids else self.id_generator.generate_span_id()
         span_context = SpanContext(
             trace_id, span_id, is_remote=False, trace_flags=flags, trace_state=result.trace_state
         )

@@ -32,7 +32,7 @@ from opentelemetry.trace.propagation import _SPAN_KEY
 from tracing import processors
 from tracing.worlds import Aborted, World, attach, attempt, picture, plain, shown
 
-from otel_ml.clean_attributes import clean
+from otel_ml.clean_attributes import CleanAttributes, clean
 from otel_ml.tracing.switch import SwitchProcessor
 
 # --- operations ---
@@ -83,8 +83,8 @@ class SetAndChange:
 
 
 def spoil(values: Any) -> None:
-    """Change a mapping and the lists in it."""
-    if isinstance(values, dict):
+    """Change a mapping and the lists in it; but for what is marked as never changed, which is no user's."""
+    if isinstance(values, dict) and not isinstance(values, CleanAttributes):
         for value in values.values():
             if isinstance(value, list):
                 value.append("late")

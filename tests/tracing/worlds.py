@@ -7,7 +7,6 @@ import functools
 import itertools
 import json
 import logging
-import random
 import re
 import sys
 import time
@@ -21,6 +20,7 @@ from opentelemetry import trace
 from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
 from otel_ml.tracing import random_ids
 from otel_ml.tracing.locked_span import LockedSpan
@@ -143,13 +143,21 @@ def observed(make_provider: Callable[..., sdk.TracerProvider], program: Any) -> 
     logger.propagate = False
     logger.addHandler(handler)
     try:
-        random.seed(program.seed)
         random_ids.seed(program.seed)
-        journal = contextvars.Context().run(_run, make_provider, program)
+        with _one_source_of_ids():
+            journal = contextvars.Context().run(_run, make_provider, program)
     finally:
         logger.removeHandler(handler)
         logger.propagate = propagates
     return {"journal": journal, "log": lines}
+
+
+@contextmanager
+def _one_source_of_ids() -> Iterator[None]:
+    """Have the SDK's generator draw from ours: which ids come next has to be the same, whoever asks for them."""
+    draws = {"generate_trace_id": random_ids.trace_id, "generate_span_id": random_ids.span_id}
+    with mock.patch.multiple(RandomIdGenerator, **{name: lambda self, draw=draw: draw() for name, draw in draws.items()}):
+        yield
 
 
 def _run(make_provider: Callable[..., sdk.TracerProvider], program: Any) -> list[Any]:
@@ -282,7 +290,7 @@ def plain(value: Any) -> Any:
 
 # --- differences that are by design ---
 
-_HIDDEN = re.compile(r"contextlib\.py$|[/\\]opentelemetry[/\\]|[/\\]otel_ml[/\\]")
+_HIDDEN = re.compile(r"contextlib\.py$|[/\\]opentelemetry[/\\]|(?:^|[/\\])otel_ml[/\\]")
 
 
 def shown(key: str, value: Any) -> Any:

@@ -1,0 +1,1 @@
+"""The audit trail: asked, verified, exported, erased from, and completed by outcomes."""
