@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from contextvars import ContextVar, Token
 from typing import Any
@@ -36,6 +36,24 @@ RUN_KEY = context.create_key("otel_ml.run")
 _logger = own_logger("run")
 _innermost: ContextVar[Execution | None] = ContextVar("otel_ml.run", default=None)
 _failed = threading.Event()
+_waiting: list[Callable[[], object]] | None = []
+"""Called when the first `Run` is made in this process; None since then."""
+
+
+def when_in_use(act: Callable[[], object]) -> None:
+    """Call a function once there is a run in this process, which may be now: without one, spans need not be asked."""
+    inherited()
+    if _waiting is None:
+        act()
+    else:
+        _waiting.append(act)
+
+
+def _begin_use() -> None:
+    global _waiting
+    waiting, _waiting = _waiting, None
+    for act in waiting or ():
+        act()
 
 
 class Run:
@@ -55,6 +73,7 @@ class Run:
     ) -> None:
         self.id = run_id
         self.name = name
+        _begin_use()
         self.config = config
         self._recorded = None if config is None else _snapshot(config)
         self._span = span

@@ -6,6 +6,7 @@ from otel_ml.primitives cimport derived
 from otel_ml.series cimport Series
 
 cdef Instruments instruments
+cdef object INTERNAL, INVALID_SPAN, SPAN_KEY, get_context, perf_counter, set_context, time_ns
 
 cdef class Spec:
     cdef public object attributes, code, histogram, logger, metric_attributes, span_name

@@ -14,6 +14,7 @@ from otel_ml.errors import ConfigurationError
 
 LogFormat = Literal["auto", "json", "console", "none"]
 LogStream = Literal["stdout", "stderr"]
+Durability = Literal["fast", "sync"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +125,59 @@ class Logs:
         for name in ("compress", "append"):
             _truth_value(f"Logs.{name}", getattr(self, name))
         _whole("Logs.queue_size", self.queue_size, least=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """How predictions are put on record.
+
+    Args:
+        directory: Folder of the audit trail. None: `audit` in the state directory. Processes may share it.
+        durability: What a crash may cost. `fast`: a killed process loses at most its last 10 ms, and none of its
+            failures that were 10 ms old; a machine that loses power at most `sync_interval`. `sync`: a call returns
+            when its record is on the disk, so nothing that was returned is lost.
+        max_rows: Rows of one call that get a record each; a call with more gets one record that stands for all of them.
+        queue_size: Records that may wait for the writer; one more is dropped, counted, and noted in the trail. Failed
+            predictions are not counted among these.
+        queue_bytes: Bytes of records that may wait for the writer. Failed predictions may take four times as many.
+        segment_bytes: Size in bytes at which a segment is sealed.
+        segment_age: Age in seconds at which a segment is sealed.
+        sync_interval: Seconds after which what was written is on the disk.
+        retention_age: Age in seconds at which a sealed segment is deleted; 0 never. The default is half a year.
+        retention_bytes: Total bytes of sealed segments above which the oldest are deleted; 0 never.
+        encrypt_subjects: Whether features and predictions of calls with a subject are encrypted with a key for each
+            subject, which can be destroyed.
+        compact: Whether sealed segments are copied to Parquet in the background, which makes queries faster.
+
+    Raises:
+        ConfigurationError: A value is of the wrong type or out of range.
+    """
+
+    directory: Path | None = None
+    durability: Durability = "fast"
+    max_rows: int = 10_000
+    queue_size: int = 65_536
+    queue_bytes: int = 64 * 1024 * 1024
+    segment_bytes: int = 64 * 1024 * 1024
+    segment_age: float = 300.0
+    sync_interval: float = 1.0
+    retention_age: float = 184 * 86_400.0
+    retention_bytes: int = 0
+    encrypt_subjects: bool = False
+    compact: bool = False
+
+    def __post_init__(self) -> None:
+        if self.directory is not None:
+            object.__setattr__(self, "directory", _path("Audit.directory", self.directory))
+        _one_of("Audit.durability", self.durability, get_args(Durability))
+        for name in ("max_rows", "queue_size", "queue_bytes", "segment_bytes"):
+            _whole(f"Audit.{name}", getattr(self, name), least=1)
+        _whole("Audit.retention_bytes", self.retention_bytes, least=0)
+        for name in ("segment_age", "sync_interval"):
+            _seconds(f"Audit.{name}", getattr(self, name))
+        _seconds("Audit.retention_age", self.retention_age, zero=True)
+        for name in ("encrypt_subjects", "compact"):
+            _truth_value(f"Audit.{name}", getattr(self, name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 cimport cython
 
+from otel_ml.capture cimport rows_and_columns
 from otel_ml.instruments cimport Instruments
 from otel_ml.operations cimport Operation, Spec
 from otel_ml.series cimport Series

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from otel_ml import capture, conventions, health
+from otel_ml.capture import rows_and_columns
 from otel_ml.errors import ConfigurationError
 from otel_ml.instruments import instruments
 from otel_ml.operations import Operation, Spec
@@ -76,7 +77,7 @@ class PredictionSpec:
 
     def _shaped(self, variant: Variant, features: object) -> Mapping[str, Any]:
         """Count the rows of the features, and return the span's attributes with them."""
-        rows, columns = capture.rows_and_columns(features)
+        rows, columns = rows_and_columns(features)
         if rows is None:
             return variant.attributes
         shaped = variant.shaped
@@ -114,7 +115,7 @@ class Prediction(Operation):
         """End a call that returned, with the rows of its prediction."""
         try:
             extract = self._call_spec.prediction
-            rows, _ = capture.rows_and_columns(result if extract is None else extract(result))
+            rows, _ = rows_and_columns(result if extract is None else extract(result))
             if rows is not None:
                 self.span.set_attribute(conventions.OUTPUT_ROWS, rows)
         except Exception as error:  # prediction= is the caller's function

@@ -256,9 +256,7 @@ class BatchWorker(ItemQueue[T]):
     ) -> None:
         self._consume = consume
         self._batch_size = batch_size
-        super().__init__(
-            signal, queue_size=queue_size, wake_at=max(batch_size, queue_size // 4), interval=interval
-        )
+        super().__init__(signal, queue_size=queue_size, wake_at=max(batch_size, queue_size // 4), interval=interval)
 
     def _consume_some(self) -> bool:
         batch = self._take(self._batch_size)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from otel_ml.instruments import instruments
 from otel_ml.operations import Operation
+from otel_ml.quick_call import quicken
 
 _CACHE_METHODS = ("cache_info", "cache_clear", "cache_parameters")
 
@@ -58,6 +59,7 @@ def _function(function: Callable[..., Any], spec: Startable) -> Callable[..., An
         operation.stop(result)
         return result
 
+    quicken(wrapper)
     return wrapper
 
 

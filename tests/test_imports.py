@@ -23,7 +23,7 @@ INSTRUMENTATION = (
     {"worker", "environment_table", "identity", "credentials", "key_names", "personal_data", "summaries", "threads"},
     {"plain_copy", "redaction"},
     {"instruments", "propagation", "stack_text", "unmasked"},
-    {"capture", "exceptions", "series"},
+    {"capture", "exceptions", "quick_call", "series"},
     {"environment", "operations", "variants"},
     {"run_record"},
     {"execution"},

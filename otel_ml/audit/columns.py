@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import orjson
 
 from otel_ml import conventions
 
-PREDICTION: Final = "otel_ml.prediction"
 OUTCOME: Final = "otel_ml.outcome"
-GAP: Final = "otel_ml.audit.gap"
 _EPOCH = datetime(1970, 1, 1)  # SQL's TIMESTAMP knows no zone; ours are UTC
 
 
@@ -103,11 +101,6 @@ def decode(line: bytes) -> dict[str, Any]:
     if isinstance(nanoseconds, int):
         record["time"] = _EPOCH + timedelta(microseconds=nanoseconds // 1000)
     return record
-
-
-def timestamp(moment: datetime) -> datetime:
-    """Return a moment as SQL's `time` has it: UTC without a zone; one that has no zone is taken as UTC."""
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo is not None else moment
 
 
 def quoted(text: str) -> str:

@@ -12,8 +12,9 @@ from typing import Final
 
 from otel_ml import health
 from otel_ml.audit import sources
-from otel_ml.audit.columns import COLUMNS, EVENT, GAP, OUTCOME, PREDICTION, TIME, quoted
+from otel_ml.audit.columns import COLUMNS, EVENT, OUTCOME, TIME, quoted
 from otel_ml.audit.extras import MissingExtraError, require
+from otel_ml.audit.record import GAP, PREDICTION
 
 try:
     import fcntl

@@ -1,4 +1,4 @@
-"""Questions that are asked again and again, under a name; through ibis also on another engine that holds the records."""
+"""Questions that are asked again and again, by name; through ibis also on another engine that holds the records."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMED: Final[Mapping[str, str]] = MappingProxyType(
         "models": """
             SELECT model_name, model_version, count(*) AS records,
                 sum(CASE WHEN status = 'error' THEN 1 ELSE 0 END) AS failures,
-                avg(duration_ms) AS mean_ms, max(duration_ms) AS longest_ms, min(time) AS first, max(time) AS last
+                avg(duration_ms) AS mean_ms, max(time) AS last
             FROM predictions GROUP BY model_name, model_version ORDER BY model_name, model_version
         """,
         "failures": """
@@ -24,7 +24,7 @@ NAMED: Final[Mapping[str, str]] = MappingProxyType(
             FROM predictions WHERE status = 'error' ORDER BY time DESC LIMIT 100
         """,
         "errors": """
-            SELECT model_name, model_version, error_type, count(*) AS failures, min(time) AS first, max(time) AS last
+            SELECT model_name, model_version, error_type, count(*) AS failures, max(time) AS last
             FROM predictions WHERE status = 'error'
             GROUP BY model_name, model_version, error_type ORDER BY failures DESC
         """,

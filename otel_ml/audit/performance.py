@@ -78,7 +78,8 @@ def performance(
         MissingExtraError: DuckDB, or for a metric by name scikit-learn, is not installed.
     """
     compute = _metric(metric)
-    if not (isinstance(window, int | float) and 1e-6 <= window < math.inf):
+    seconds: object = window
+    if not isinstance(seconds, int | float) or not 1e-6 <= seconds < math.inf:
         raise ConfigurationError("performance(window=)", window, "a number of seconds above 0")
     rows = query(_JOINED, {"model": model, "window": round(window * 1e6)}, directory=directory)
     return [_measured(row, compute, window, prediction or _only_item) for row in rows]

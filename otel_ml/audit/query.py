@@ -11,8 +11,9 @@ from typing import Any, Final
 import orjson
 
 from otel_ml.audit import payloads, place, sources, statements
-from otel_ml.audit.columns import COLUMNS, GAP, OUTCOME, PREDICTION, TIME, quoted
+from otel_ml.audit.columns import COLUMNS, OUTCOME, TIME, quoted
 from otel_ml.audit.extras import require
+from otel_ml.audit.record import GAP, PREDICTION
 from otel_ml.audit.statements import QueryError
 
 _PURPOSE: Final = "to query the audit trail"

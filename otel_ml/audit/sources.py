@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from otel_ml.audit.extras import require
+from otel_ml.audit.segment import OPEN, SEALED, parse
 from otel_ml.errors import Error
 
 _BLOCK = 8 * 1024 * 1024
-_OPEN = ".jsonl.open"
-_SEALED = ".jsonl"
 _PARQUET = ".parquet"
 
 
@@ -38,12 +37,12 @@ class Source:
     @property
     def segment(self) -> str:
         """The name of the sealed segment, which is in the column `segment`."""
-        return f"{self.stem}{_SEALED}"
+        return f"{self.stem}{SEALED}"
 
     @property
     def is_open(self) -> bool:
         """Whether a process may still append to it."""
-        return self.lines is not None and self.lines.name.endswith(_OPEN)
+        return self.lines is not None and self.lines.name.endswith(OPEN)
 
 
 def find(directory: Path) -> list[Source]:
@@ -52,12 +51,8 @@ def find(directory: Path) -> list[Source]:
     Args:
         directory: Audit directory.
     """
-    lines: dict[str, Path] = {}
-    for name in sorted(_names(directory), reverse=True):  # `.jsonl.open` first: a sealed file of that name replaces it
-        for ending in (_OPEN, _SEALED):
-            if name.endswith(ending) and name != "manifest.jsonl":
-                lines[name.removesuffix(ending)] = directory / name
-                break
+    names = sorted(filter(parse, _names(directory)), reverse=True)  # a sealed one comes last, and takes the place
+    lines = {name.removesuffix(".open").removesuffix(SEALED): directory / name for name in names}
     folder = directory / "parquet"
     compacted = {
         name.removesuffix(_PARQUET): folder / name

@@ -11,7 +11,8 @@ from typing import Any, Final
 import orjson
 
 from otel_ml.audit import payloads, place, sources
-from otel_ml.audit.columns import GAP, OUTCOME, PREDICTION, decode
+from otel_ml.audit.columns import OUTCOME, decode
+from otel_ml.audit.record import GAP, PREDICTION
 from otel_ml.audit.sources import Source
 
 INTERVAL: Final = 0.2
@@ -104,7 +105,8 @@ def _end(source: Source) -> int:
         size: int = file.seek(0, 2)
         back = min(size, _READ_BACK)
         file.seek(size - back)
-        return size - back + (file.read(back).rfind(b"\n") + 1)
+        last_line = bytes(file.read(back)).rfind(b"\n") + 1
+        return size - back + last_line
 
 
 def _changed(source: Source) -> float:

@@ -3,6 +3,8 @@ cimport cython
 from otel_ml.primitives cimport bucket
 from otel_ml.tracing.span_state cimport SpanState
 
+cdef double _INFINITY
+
 cdef class HistogramCell:
     cdef public object attributes
     cdef public object _place

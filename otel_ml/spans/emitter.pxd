@@ -6,5 +6,5 @@ from otel_ml.tracing.span_state cimport SpanState
 cdef class Emitter:
     cdef Inbox _inbox
 
-    @cython.locals(state=SpanState)
+    @cython.locals(inbox=Inbox, state=SpanState)
     cpdef emit(self, span)

@@ -25,7 +25,11 @@ class Emitter:
         if isinstance(span, SpanState):
             state = span
             if state._sampled:
-                self._inbox.put(span)
+                inbox = self._inbox
+                if len(inbox.queue) < inbox.quiet:  # `put`, without the look whether a sub-class has another one
+                    inbox.append(span)
+                else:
+                    inbox.put(span)
             return
         context = span.context
         if context is not None and context.trace_flags.sampled:

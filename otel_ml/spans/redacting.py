@@ -12,8 +12,8 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, Status
 
 from otel_ml import redaction
+from otel_ml.tracing.sdk_layout import UNSET
 from otel_ml.tracing.span import Span
-from otel_ml.tracing.span_layout import UNSET
 from otel_ml.unmasked import masked_mapping, masked_text
 
 

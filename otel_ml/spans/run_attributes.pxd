@@ -1,5 +1,7 @@
 from otel_ml.primitives cimport item
 
+cdef object RUN_KEY, Run, get_context, inherited
+
 cdef class RunAttributes:
     cdef object _on_run
     cdef dict _attributes

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from opentelemetry import trace
 from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SpanExporter
 
-from otel_ml import health, sdk_compat
+from otel_ml import execution, health, sdk_compat
 from otel_ml.options import Traces
 from otel_ml.runs import Run
 from otel_ml.spans.queue import QueueSpanProcessor
@@ -101,8 +102,17 @@ def _connect(
     known = _switches.get(id(provider))
     switch = known[1] if known is not None else _attach(provider)
     queues = [QueueSpanProcessor(exporter, options) for exporter in exporters]
-    switch.open((RunAttributes(on_run).start,), tuple(queue.emit for queue in queues), tuple(queues))
+    targets = tuple(queues)
+    switch.open((), tuple(queue.emit for queue in queues), targets)
+    execution.when_in_use(partial(_ask_at_start, switch, targets, RunAttributes(on_run)))
     return TracePipeline(switch, queues)
+
+
+def _ask_at_start(
+    switch: SwitchProcessor, targets: tuple[QueueSpanProcessor, ...], run_attributes: RunAttributes
+) -> None:
+    if switch.targets is targets:  # nothing was configured anew meanwhile
+        switch.starters = (run_attributes.start,)
 
 
 def _attach(provider: sdk.TracerProvider) -> SwitchProcessor:

@@ -13,7 +13,7 @@ from opentelemetry.attributes import BoundedAttributes, _clean_attribute_value
 from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.trace import SpanProcessor, sampling
 from opentelemetry.sdk.trace._tracer_metrics import NoOpTracerMetrics
-from opentelemetry.trace import SpanContext, TraceFlags
+from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 from opentelemetry.trace.span import DEFAULT_TRACE_STATE, TraceState
 
 is_valid_link = sdk._is_valid_link
@@ -123,6 +123,9 @@ def delegates(sampler: object) -> tuple[object, ...] | None:
     found = tuple(getattr(sampler, name, None) for name in _DELEGATES)
     return None if None in found else found
 
+
+UNSET: Final = Status(StatusCode.UNSET)
+"""The status of spans that were given none: one object for all."""
 
 NOTHING: Final = BoundedAttributes(immutable=True)
 """What a span without attributes shows of them to processors."""

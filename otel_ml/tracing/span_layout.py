@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
 from otel_ml.tracing import sdk_layout
 from otel_ml.tracing.shared import SharedState
-from otel_ml.tracing.span_state import UNSET, SpanState
+from otel_ml.tracing.span_state import SpanState
 
 
 class SpanLayout(SpanState, sdk.Span):
@@ -38,7 +38,7 @@ class SpanLayout(SpanState, sdk.Span):
         self._start_time = self._end_time = None
         self._values = self._bounded = self._event_list = self._link_list = self._slow_lock = None
         self._dropped = 0
-        self._status = UNSET
+        self._status = sdk_layout.UNSET
 
     @property
     def _resource(self) -> Resource:  # type: ignore[override]

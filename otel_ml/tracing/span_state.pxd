@@ -3,6 +3,8 @@ cimport cython
 from otel_ml.primitives cimport blank
 from otel_ml.tracing.shared cimport SharedState
 
+cdef object CleanAttributes, UNSET
+
 cdef class SpanState:
     cdef public object _bounded, _end_time, _event_list, _kind, _link_list, _name, _parent, _record_end_metrics
     cdef public object _record_exception, _set_status_on_exception, _slow_lock, _span_context, _span_id, _start_time

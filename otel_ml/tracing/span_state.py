@@ -6,19 +6,18 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from time import time_ns
-from typing import Any, Final
+from typing import Any
 
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import SpanContext, SpanKind, Status, TraceFlags
 from opentelemetry.trace.span import TraceState
 
 from otel_ml.clean_attributes import CleanAttributes, are_simple
 from otel_ml.primitives import blank
 from otel_ml.tracing import sdk_layout
+from otel_ml.tracing.sdk_layout import UNSET
 from otel_ml.tracing.shared import SharedState
-
-UNSET: Final = Status(StatusCode.UNSET)
 
 _logger = logging.getLogger("opentelemetry.sdk.trace")  # applications filter the SDK's warnings by its name
 

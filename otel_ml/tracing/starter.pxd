@@ -6,6 +6,8 @@ from otel_ml.tracing.shared cimport SharedState
 from otel_ml.tracing.span_state cimport SpanState, begun
 from otel_ml.tracing.unsampled_span cimport unsampled
 
+cdef object ALWAYS, CleanAttributes, FLAGS, SPAN_KEY, _RANDOM, get_context
+
 cdef class Starter:
     cdef public object span_class, ask
     cdef public tuple bounds

@@ -156,7 +156,9 @@ def observed(make_provider: Callable[..., sdk.TracerProvider], program: Any) -> 
 def _one_source_of_ids() -> Iterator[None]:
     """Have the SDK's generator draw from ours: which ids come next has to be the same, whoever asks for them."""
     draws = {"generate_trace_id": random_ids.trace_id, "generate_span_id": random_ids.span_id}
-    with mock.patch.multiple(RandomIdGenerator, **{name: lambda self, draw=draw: draw() for name, draw in draws.items()}):
+    with mock.patch.multiple(
+        RandomIdGenerator, **{name: lambda self, draw=draw: draw() for name, draw in draws.items()}
+    ):
         yield
 
 

@@ -1,0 +1,105 @@
+"""What waits for the writer: two bounded lanes, and a count of what found no room."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import deque
+from typing import Any
+
+from otel_ml import health
+from otel_ml.audit.record import GAP, event
+
+_LEAST = 256
+"""Bytes that an item counts for at least: the objects that hold it take them."""
+
+
+class Lane:
+    """A queue bounded by number and bytes. What callers use takes no lock, so a `__del__` may put in the middle of a put.
+
+    Without a GIL, threads that put at the same moment may exceed the bounds by an item each, and `held` may be a few
+    items off until the lane is empty.
+
+    Args:
+        most_items: Items that may wait; None: as many as `most_bytes` allows.
+        most_bytes: Bytes that may wait. An empty lane takes one item that is larger: its caller holds it already.
+
+    Attributes:
+        items: What waits, oldest first.
+        held: Bytes of these, and of those that were taken and not released.
+    """
+
+    __slots__ = ("held", "items", "most_bytes", "most_items")
+
+    def __init__(self, most_items: int | None, most_bytes: int) -> None:
+        self.items: deque[tuple[Any, int, int]] = deque()
+        self.held = 0
+        self.most_items = most_items
+        self.most_bytes = most_bytes
+
+    def put(self, item: Any, size: int, ticket: int) -> bool:
+        """Append an item; False when there is no room.
+
+        Args:
+            item: A call, or the body of a line.
+            size: Bytes that it holds.
+            ticket: What its caller may wait for; 0: it does not.
+        """
+        size = max(size, _LEAST)
+        if self.most_items is not None and len(self.items) >= self.most_items:
+            return False
+        if self.held + size > self.most_bytes and self.held > 0:
+            return False
+        self.held += size
+        self.items.append((item, size, ticket))
+        return True
+
+    def release(self, size: int) -> None:
+        """Say that an item of so many bytes, taken before, is not held any longer."""
+        self.held = self.held - size if self.items else 0
+
+
+class Gap:
+    """What was lost since it was last written into the trail. Also counted in `otel_ml.dropped`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # re-entrant: what counting allocates may run a `__del__` that counts
+        self._lost: dict[str, int] = {}
+        self._span = (0, 0)
+
+    def add(self, reason: str, number: int = 1) -> None:
+        """Count records that are lost from now on.
+
+        Args:
+            reason: A word for the cause, for example `queue_full`.
+            number: How many.
+        """
+        if not number:
+            return
+        health.count_dropped("audit", reason, number)
+        now = time.time_ns()
+        with self._lock:
+            self._span = (self._span[0] if self._lost else now, now)
+            self._lost[reason] = self._lost.get(reason, 0) + number
+
+    def __bool__(self) -> bool:
+        return bool(self._lost)
+
+    def body(self) -> bytes:
+        """Return the line that tells of it."""
+        with self._lock:
+            first, last = self._span
+            fields = {"lost": dict(self._lost), "first_time_unix_nano": first, "last_time_unix_nano": last}
+        return event(GAP, fields)
+
+    def settle(self, body: bytes) -> None:
+        """Forget what a line told that is written now; what was lost after it was made stays.
+
+        Args:
+            body: What `body` returned.
+        """
+        told = json.loads(body + b"}")["lost"]
+        with self._lock:
+            left = {reason: number - told.get(reason, 0) for reason, number in self._lost.items()}
+            self._lost = {reason: number for reason, number in left.items() if number}

@@ -1,0 +1,198 @@
+"""One file of the audit trail while it is written, its name, and the reserve for a full disk."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+import socket
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+SEALED: Final = ".jsonl"
+OPEN: Final = ".jsonl.open"
+BALLAST: Final = "ballast-"
+BALLAST_BYTES: Final = 1024 * 1024
+
+_NAME: Final = re.compile(r"(?P<process>.+-\d+-\d{8}T\d{6}\.\d{6}Z)-(?P<number>\d{6,})\.jsonl(?P<open>\.open)?")
+_synchronise = getattr(os, "fdatasync", os.fsync)  # macOS has the latter only
+
+
+def process_name(service: str) -> str:
+    """Return the part that the names of a process's segments share: service, host, process id and time.
+
+    Args:
+        service: Name of the service; what a file name should not have becomes `_`.
+    """
+    words = (re.sub(r"[^A-Za-z0-9._]", "_", word).lstrip(".")[:100] for word in (service, socket.gethostname()))
+    return f"{'-'.join(word or '_' for word in words)}-{os.getpid()}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+
+
+def parse(name: str) -> tuple[str, int, bool] | None:
+    """Return process, number, and whether it is open, from the name of a segment; None for another file."""
+    match = _NAME.fullmatch(name)
+    return None if match is None else (match["process"], int(match["number"]), match["open"] is not None)
+
+
+def lock(descriptor: int) -> bool:
+    """Mark a file as in use by this process; False when another one has done so."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class Segment:
+    """A file that this process appends to: `<name>.open` until it is sealed.
+
+    Args:
+        directory: Audit directory.
+        name: Name that the file has when it is sealed.
+        first_seq: Sequence number of its first line.
+
+    Attributes:
+        size: Bytes in the file.
+        opened: Monotonic time at which it was made.
+        end: What follows on its last line, sequence number and hash; None while lines are appended.
+        is_suspect: Whether a sync has failed.
+        is_set_aside: Whether it is marked as suspect, or about to be.
+
+    Raises:
+        FileExistsError: There is a segment of that name.
+        OSError: The file cannot be made.
+    """
+
+    def __init__(self, directory: Path, name: str, first_seq: int) -> None:
+        self.name = name
+        self.first_seq = first_seq
+        self.end: tuple[int, bytes] | None = None
+        self.is_suspect = False
+        self.is_set_aside = False
+        self.size = 0
+        self.opened = time.monotonic()
+        self.path = directory / f"{name.removesuffix(SEALED)}{OPEN}"
+        self._directory = directory
+        self._is_entered = False
+        if (directory / name).exists():
+            raise FileExistsError(None, "a sealed segment has this name", str(directory / name))
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._descriptor = os.open(self.path, flags, 0o600)
+        if not lock(self._descriptor):  # a process that starts took it for one that was left behind
+            self.release()
+            raise FileExistsError(None, "another process recovers this segment", str(self.path))
+
+    def append(self, data: bytes) -> None:
+        """Append whole lines, or nothing: what a full disk took of them is cut off again.
+
+        Raises:
+            OSError: They could not be written.
+        """
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError:
+            os.ftruncate(self._descriptor, self.size)
+            raise
+        self.size += len(data)
+
+    def sync(self) -> None:
+        """Return when all that was appended is on the disk, and the file's name too.
+
+        Raises:
+            OSError: It may not be there, and asking again would not tell.
+        """
+        _synchronise(self._descriptor)
+        if not self._is_entered:
+            sync_directory(self._directory)
+            self._is_entered = True
+
+    def is_gone(self) -> bool:
+        """Whether someone has removed the file."""
+        return os.fstat(self._descriptor).st_nlink == 0
+
+    def rename(self) -> None:
+        """Give the file its final name and close it; it was synced before.
+
+        Raises:
+            OSError: It cannot be renamed; it is closed all the same.
+        """
+        try:
+            finish(self.path, self._directory / self.name)
+        finally:
+            self.release()
+
+    def remove(self) -> None:
+        """Remove a file that holds nothing of value."""
+        self.path.unlink(missing_ok=True)
+        self.release()
+
+    def release(self) -> None:
+        """Close the file as it is. After a fork the child calls this, and the parent keeps its lock."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def finish(path: Path, sealed: Path) -> None:
+    """Rename a segment that is complete, durably."""
+    path.rename(sealed)
+    sync_directory(sealed.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Return when the names in a directory are on the disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Ballast:
+    """Room on the disk that is given up when it is full, so that failures can still be written.
+
+    Args:
+        directory: Audit directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._descriptor = -1
+        self._path = directory
+
+    def reserve(self) -> bool:
+        """Take the room; False when the disk does not have it."""
+        if self._descriptor >= 0:
+            return True
+        self._path = self._directory / f"{BALLAST}{os.getpid()}"
+        try:
+            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if lock(self._descriptor):
+                os.posix_fallocate(self._descriptor, 0, BALLAST_BYTES)
+                return True
+        except OSError as error:
+            self.give_up()
+            return error.errno in (errno.EOPNOTSUPP, errno.EINVAL)  # of a file system that reserves nothing
+        self.forget()  # of another host or container, with the same process id: it is theirs
+        return True
+
+    def give_up(self) -> bool:
+        """Return the room to the disk; False when there is none."""
+        if self._descriptor < 0:
+            return False
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+        self.forget()
+        return True
+
+    def forget(self) -> None:
+        """Close the file as it is, as a forked child has to."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)

@@ -1,0 +1,333 @@
+"""From callers to the disk: `put` appends to a queue, and a thread writes what is there every few milliseconds."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, Final
+
+from otel_ml import conventions, health
+from otel_ml.audit.feed import Feed
+from otel_ml.audit.jobs import Jobs
+from otel_ml.audit.queue import Gap, Lane
+from otel_ml.audit.record import Captured, Encoder, event
+from otel_ml.audit.segment import Ballast
+from otel_ml.audit.trail import Trail
+from otel_ml.audit.waiters import Waiters
+from otel_ml.options import Audit
+
+WINDOW: Final = 0.010
+"""Seconds of ok records that a killed process loses at most, with `durability="fast"` and a disk that takes writes."""
+
+_LOOK: Final = 0.003
+"""Seconds between two looks at the queue while there is traffic: the rest of the window is for the look itself."""
+
+_QUIET_LOOKS: Final = 50
+_WAKE_AT: Final = 512
+_PAUSE: Final = 0.1
+_GAP_INTERVAL: Final = 1.0
+_FAILURES: Final = 4  # times the bytes of other records
+
+
+class AuditWriter:
+    """Puts records into the audit trail.
+
+    The thread starts with the first record, and again after a fork: a child discards what it inherited and has
+    segments of its own.
+
+    What callers use takes no lock that is held for long, and is re-entrant: a signal handler or a `__del__` may put a
+    record in the middle of another `put` of the same thread.
+
+    Args:
+        directory: Audit directory.
+        service: Name of the service, for the names of segments.
+        options: Bounds, durability, sizes and ages.
+        encoder: From captured calls to lines.
+        on_start: Called on the writer's thread when a process has its first record; it must not take long.
+        on_sealed: Called on a thread of ours after a segment was sealed.
+    """
+
+    def __init__(
+        self, directory: Path, service: str, options: Audit, encoder: Encoder, *,
+        on_start: Callable[[], object], on_sealed: Callable[[], object],
+    ) -> None:  # fmt: skip
+        self._directory = directory
+        self._options = options
+        self._encoder = encoder
+        self._on_start = on_start
+        self._is_sync = options.durability == "sync"
+        self._closed = False
+        self._jobs = Jobs()
+        self._trail = Trail(directory, service, options, self._jobs, on_sealed)
+        self._ballast = Ballast(directory)
+        self._reset()
+        if hasattr(os, "register_at_fork"):
+            weak_reset = weakref.WeakMethod(self._after_fork)
+            os.register_at_fork(after_in_child=lambda: (reset := weak_reset()) and reset())
+
+    def put(self, item: Captured) -> int:
+        """Queue a call; never blocks and never raises.
+
+        Returns:
+            A ticket for `wait`; 0 when the record was dropped, because there is no room or the writer is closed. Then
+            it is counted, and the trail will say so. Of a call that failed that happens at four times the bytes.
+        """
+        return self._put(item, item[14], item[8] == conventions.FAILED)
+
+    def put_event(self, name: str, fields: Mapping[str, Any]) -> int:
+        """Queue a line that is not a prediction; it has the room that failures have.
+
+        Args:
+            name: Its `event.name`.
+            fields: Further fields, plain data.
+
+        Returns:
+            As `put`.
+
+        Raises:
+            ValueError: A number is NaN or infinite, which JSON cannot say.
+            TypeError: A value is not plain data.
+        """
+        body = event(name, fields)
+        return self._put(body, len(body), True)
+
+    def wait(self, ticket: int, timeout: float = 5.0) -> bool:
+        """Wait until a record is on the disk. For `durability="sync"`; otherwise it returns False at once.
+
+        Args:
+            ticket: What `put` returned.
+            timeout: Seconds to wait at most, so that a dead disk does not stop the service.
+
+        Returns:
+            Whether it is there. False: it may still get there, but that was not waited for.
+        """
+        if not self._is_sync or threading.get_ident() in self._own_threads:  # a `__del__` there would wait for itself
+            return False
+        return self._waiters.wait(ticket, timeout)
+
+    def wake(self) -> None:
+        """Have the thread look at the queue now."""
+        if self._wakes.empty():
+            self._wakes.put(None)
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything put before is on the disk.
+
+        Args:
+            timeout: Seconds to wait at most.
+
+        Returns:
+            False when the time was not enough.
+        """
+        deadline = time.monotonic() + timeout
+        while not self._is_idle():
+            if time.monotonic() >= deadline:
+                return False
+            self._flush_until = deadline
+            if self._thread is not None and self._thread.is_alive():
+                self.wake()
+            else:
+                self._work()
+            time.sleep(0.001)
+        self._flush_until = 0.0
+        return True
+
+    def close(self, timeout: float) -> bool:
+        """Write and seal what there is, and stop the threads; what the time was not enough for is counted as lost.
+
+        Args:
+            timeout: Seconds to wait at most.
+
+        Returns:
+            False when records were lost, or are not known to be on the disk.
+        """
+        if self._closed:
+            return True
+        deadline = time.monotonic() + timeout
+        flushed = self.flush(timeout * 0.75)
+        self._closed = True
+        self._quiet = 0
+        self.wake()
+        if self._thread is not None:
+            self._thread.join(max(0.05, deadline - time.monotonic()))
+        if not self._working.acquire(timeout=max(0.05, deadline - time.monotonic())):
+            self._lose_rest()  # the thread is in a write that the disk does not take
+            return False
+        try:
+            self._lose_rest()
+            self._end()
+        finally:
+            self._working.release()
+        return self._jobs.close(max(0.05, deadline - time.monotonic())) and flushed
+
+    def _reset(self) -> None:
+        options = self._options
+        self._gap = Gap()
+        self._records = Lane(options.queue_size, options.queue_bytes)
+        self._failures = Lane(None, _FAILURES * options.queue_bytes)
+        self._feeds = (Feed(self._failures, self._encoder, self._gap), Feed(self._records, self._encoder, self._gap))
+        self._waiters = Waiters()
+        self._quiet = 0
+        self._looks = 0
+        self._is_full = False
+        self._gap_at = self._held_until = self._flush_until = 0.0
+        self._working = threading.Lock()
+        self._starting = threading.Lock()
+        self._own_threads: set[int] = set()
+        self._wakes: SimpleQueue[None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def _after_fork(self) -> None:
+        self._reset()
+        self._jobs.reset()
+        self._trail.reset()
+        self._ballast.forget()
+
+    def _put(self, item: Any, size: int, is_failure: bool) -> int:
+        if self._closed:
+            self._gap.add("shutdown")
+            return 0
+        ticket = self._waiters.ticket() if self._is_sync else 0
+        lane = self._failures if is_failure else self._records
+        if not lane.put(item, size, ticket):
+            self._gap.add("queue_full")
+            self._waiters.settle([ticket], durable=False)
+            return 0
+        if is_failure or ticket or len(lane.items) > self._quiet:
+            self._attend()
+        return ticket or 1
+
+    def _attend(self) -> None:
+        """Start the thread or tell it; then it is told again only when much more waits."""
+        if self._thread is None:
+            self._start()
+        self._quiet = _WAKE_AT
+        self.wake()
+
+    def _start(self) -> None:
+        if not self._starting.acquire(blocking=False):
+            return
+        try:
+            if self._thread is None:
+                thread = threading.Thread(target=self._run, name="otel_ml-audit", daemon=True)
+                thread.start()
+                self._thread = thread
+        except RuntimeError:  # the interpreter is going down: close() writes what is queued
+            health.count_dropped("internal", "thread_start")
+        finally:
+            self._starting.release()
+
+    def _run(self) -> None:
+        self._own_threads.add(threading.get_ident())
+        try:
+            self._on_start()
+        except Exception as error:
+            health.internal_error("start of the audit trail", error)
+        while not self._closed:
+            self._rest(worked=self._work())
+        self._work()
+
+    def _rest(self, *, worked: bool) -> None:
+        """Wait for the next look: a moment while there is traffic, else until something is put or due."""
+        if len(self._records.items) >= _WAKE_AT and worked:
+            return
+        self._looks = 0 if worked else self._looks + 1
+        pause = _LOOK
+        if self._looks > _QUIET_LOOKS:
+            self._quiet = 0
+            if self._looks > _QUIET_LOOKS + 2:  # a put that saw the old value has had its look
+                due = self._trail.due_in(time.monotonic())
+                pause = max(_LOOK, min(due, _GAP_INTERVAL) if self._gap else due)
+        if self._held_until:
+            pause = _PAUSE
+        try:
+            self._wakes.get(timeout=pause)
+            while not self._wakes.empty():
+                self._wakes.get_nowait()
+        except Empty:
+            return
+
+    def _work(self) -> bool:
+        """Write once what waits; False when there was nothing, or it could not be written."""
+        with self._working:
+            try:
+                return self._write_some(time.monotonic())
+            except OSError as error:
+                self._cannot_write(error)
+            except Exception as error:  # whatever it is, the thread has to live on
+                health.internal_error("writing of the audit trail", error)
+                time.sleep(_PAUSE)
+            return False
+
+    def _write_some(self, now: float) -> bool:
+        flushing = now < self._flush_until
+        if now < self._held_until and not flushing:
+            return False
+        self._trail.tend(now, sync=flushing)
+        if self._trail.is_behind():
+            return False
+        failures, records = self._feeds
+        written = self._write(failures)
+        if self._is_full and not self._ballast.reserve():
+            self._hold(now)
+            return written
+        self._is_full, self._held_until = False, 0.0
+        written = self._write(records) or written
+        if self._gap and now >= self._gap_at:
+            self._write_gap(now)
+        return written
+
+    def _write(self, feed: Feed) -> bool:
+        if not feed.fill():
+            return False
+        self._trail.append(feed.bodies)
+        tickets = feed.written()
+        if self._is_sync:
+            self._trail.sync()
+            self._waiters.settle(tickets, durable=True)
+        self._ballast.reserve()
+        return True
+
+    def _write_gap(self, now: float) -> None:
+        body = self._gap.body()
+        self._trail.append([body])
+        self._gap.settle(body)
+        self._gap_at = now + _GAP_INTERVAL
+
+    def _cannot_write(self, error: OSError) -> None:
+        """Give up the ballast, so that failures can be written; the rest waits, and nobody waits for it."""
+        health.warn_once(
+            f"audit:write:{error.errno}",
+            "audit: %s cannot be written (%s); records wait, failures first, until it can. What finds no room in the "
+            "queue is counted and noted in the trail",
+            error.filename or self._directory, error.strerror or error,
+        )  # fmt: skip
+        self._waiters.give_up()
+        self._is_full = True
+        if not self._ballast.give_up():
+            self._hold(time.monotonic())
+
+    def _hold(self, now: float) -> None:
+        self._held_until = now + _PAUSE
+        self._waiters.give_up()
+
+    def _is_idle(self) -> bool:
+        return all(feed.is_empty() for feed in self._feeds) and self._trail.is_synced() and not self._working.locked()
+
+    def _lose_rest(self) -> None:
+        self._gap.add("shutdown", sum(feed.discard() for feed in self._feeds))
+        self._waiters.give_up()
+
+    def _end(self) -> None:
+        try:
+            if self._gap:
+                self._write_gap(time.monotonic())
+        except OSError as error:
+            self._cannot_write(error)
+        self._trail.seal("close")
+        self._ballast.give_up()

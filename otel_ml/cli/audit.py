@@ -1,0 +1,116 @@
+"""`otel-ml audit`: ask, follow, check and look after the audit trail."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.text import Text
+
+from otel_ml.cli import audit_output, render
+
+DAMAGED = 1
+"""Exit code when a chain does not hold, or a segment cannot be read."""
+
+app = typer.Typer(
+    name="audit",
+    help="The audit trail: every prediction on record, asked with SQL and checked against changes.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Directory = Annotated[
+    Path | None,
+    typer.Option(
+        "--dir",
+        help="Audit directory, or the state directory that holds it. Default: $OTEL_ML_AUDIT_DIR, else `audit` in the "
+        "state directory.",
+        metavar="DIR",
+    ),
+]
+Sql = Annotated[
+    str,
+    typer.Argument(
+        help="A SELECT over the views predictions, outcomes and gaps; or the name of a query: models, failures, "
+        "errors, slowest, hours.",
+        metavar="SQL",
+    ),
+]
+
+
+@app.command()
+def query(
+    sql: Sql,
+    format: Annotated[
+        Literal["table", "csv", "json"], typer.Option("--format", help="json: an object a line.")
+    ] = "table",
+    directory: Directory = None,
+) -> None:
+    """Answer a question in SQL, from everything that is on record, also in segments that are being written."""
+    from otel_ml.audit.named_queries import NAMED  # noqa: PLC0415
+    from otel_ml.audit.query import run  # noqa: PLC0415
+
+    with run(NAMED.get(sql, sql), directory=directory) as result:
+        audit_output.print_result(result, format)
+
+
+@app.command()
+def tail(
+    last: Annotated[int, typer.Option("--last", "-n", min=0, help="Records shown of those that are there.")] = 10,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait for more, until Ctrl-C.")] = True,
+    format: Annotated[Literal["text", "json"], typer.Option("--format", help="json: an object a line.")] = "text",
+    directory: Directory = None,
+) -> None:
+    """Show the newest records, and each new one when it is written."""
+    from otel_ml.audit.tail import tail as records  # noqa: PLC0415
+
+    try:
+        for record in records(last, follow=follow, directory=directory):
+            audit_output.print_record(record, format)
+    except KeyboardInterrupt:
+        raise typer.Exit from None
+
+
+@app.command()
+def export(
+    destination: Annotated[Path, typer.Argument(help="File to write: .parquet or .csv.", metavar="FILE")],
+    sql: Annotated[
+        str | None, typer.Argument(help="A SELECT that says what. Default: all predictions.", metavar="[SQL]")
+    ] = None,
+    directory: Directory = None,
+) -> None:
+    """Write what is on record to a Parquet or CSV file."""
+    from otel_ml.audit.export import EVERYTHING  # noqa: PLC0415
+    from otel_ml.audit.export import export as write  # noqa: PLC0415
+    from otel_ml.audit.named_queries import NAMED  # noqa: PLC0415
+
+    rows = write(destination, NAMED.get(sql or "", sql or EVERYTHING), directory=directory)
+    _say(f"Wrote {render.number(rows, 'row')} to {destination}.")
+
+
+@app.command()
+def stats(directory: Directory = None) -> None:
+    """Count segments, records, failures and losses."""
+    from otel_ml.audit.stats import stats as count  # noqa: PLC0415
+
+    audit_output.print_stats(count(directory=directory))
+
+
+@app.command()
+def compact(directory: Directory = None) -> None:
+    """Write sealed segments as Parquet too, which makes queries quick. The segments stay."""
+    from otel_ml.audit import place  # noqa: PLC0415
+    from otel_ml.audit.compaction import compact as write  # noqa: PLC0415
+
+    done = write(place.find(directory))
+    sizes = f"{audit_output.size(done.bytes_before)} of lines are {audit_output.size(done.bytes_after)} of Parquet"
+    _say(f"Compacted {render.number(done.segments, 'segment')}" + (f": {sizes}." if done.segments else "."))
+    for segment, problem in done.problems.items():
+        print(f"otel-ml: {segment}: {render.printable(problem)}", file=sys.stderr)
+    raise typer.Exit(DAMAGED if done.problems else 0)
+
+
+def _say(text: str) -> None:
+    render.make_console().print(Text(render.printable(text)), soft_wrap=True)

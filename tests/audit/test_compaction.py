@@ -1,0 +1,158 @@
+"""Parquet files beside sealed segments: whole or absent, and never in the way of the segments."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from otel_ml import health
+from otel_ml.audit import compaction, query
+from segments import Process
+from support import run_python
+
+
+@pytest.fixture
+def trail(tmp_path: Path) -> Path:
+    return tmp_path / "audit"
+
+
+def sealed(trail: Path, number: int = 1) -> list[Path]:
+    process = Process(trail)
+    paths = []
+    for _ in range(number):
+        process.prediction()
+        process.outcome("0", True)
+        process.gap(queue_full=1)
+        paths.append(process.seal())
+    return paths
+
+
+def test_sealed_segments_get_a_parquet_file_each(trail: Path) -> None:
+    """Once, and under the name of the segment, which stays; an open segment waits."""
+    segments = sealed(trail, 2)
+    done = compaction.compact(trail)
+    assert (done.segments, done.problems) == (2, {})
+    assert done.bytes_before == sum(path.stat().st_size for path in segments)
+    found = sorted(trail.glob("parquet/*.parquet"))
+    assert [path.stem for path in found] == [path.stem for path in segments]
+    assert done.bytes_after == sum(path.stat().st_size for path in found)
+    assert all(path.exists() for path in segments)
+    assert compaction.compact(trail).segments == 0
+
+
+def test_nobody_else_can_read_the_files_and_nobody_write_to_them(trail: Path) -> None:
+    """Whatever the umask is: the folder is its owner's, and a file is not changed once it is there."""
+    sealed(trail)
+    umask = os.umask(0)
+    try:
+        compaction.compact(trail)
+    finally:
+        os.umask(umask)
+    assert (trail / "parquet").stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in trail.glob("parquet/*.parquet")} == {0o400}
+
+
+def test_a_file_holds_records_outcomes_and_gaps_and_no_plumbing(trail: Path) -> None:
+    """Headers and seals stay in the segment. What is encrypted stays encrypted."""
+    process = Process(trail)
+    process.prediction(features=None, prediction=None, encrypted="Y2lwaGVy", subject="p")
+    process.outcome("0", 1)
+    process.gap(full=2)
+    process.seal()
+    compaction.compact(trail)
+    (path,) = trail.glob("parquet/*.parquet")
+    rows = pq.read_table(path).to_pylist()
+    assert [row["event_name"] for row in rows] == ["otel_ml.prediction", "otel_ml.outcome", "otel_ml.audit.gap"]
+    assert (rows[0]["encrypted"], rows[0]["features"]) == ("Y2lwaGVy", None)
+    assert rows[0]["segment"] == f"{path.stem}.jsonl"
+
+
+def test_a_segment_that_cannot_be_read_is_left_as_it_is(trail: Path) -> None:
+    """The others are compacted, and the problem is told by name; nothing half is left."""
+    good, bad = sealed(trail, 2)
+    bad.write_bytes(bad.read_bytes()[:-20])
+    done = compaction.compact(trail)
+    assert (done.segments, list(done.problems)) == (1, [bad.name])
+    assert "Malformed JSON" in done.problems[bad.name]
+    assert sorted(path.name for path in trail.glob("parquet/[!.]*")) == [f"{good.stem}.parquet"]
+
+
+def test_two_processes_do_not_compact_at_once(trail: Path) -> None:
+    """The one that comes second leaves it to the first."""
+    sealed(trail)
+    compaction.compact(trail)
+    sealed(trail / "again")
+    folder = trail / "again" / "parquet"
+    folder.mkdir(0o700)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert compaction.compact(trail / "again").segments == 0
+    assert compaction.compact(trail / "again").segments == 1
+
+
+def test_what_a_killed_compaction_left_is_tidied_up(trail: Path) -> None:
+    """A process that is killed in the middle leaves a file that no query takes for a segment."""
+    (segment,) = sealed(trail)
+    code = f"""
+        import os
+        from pathlib import Path
+        from otel_ml.audit import compaction
+        compaction._sync = lambda path: os.kill(os.getpid(), 9)
+        compaction.compact(Path({str(trail)!r}))
+    """
+    assert run_python(code).returncode == -9
+    assert [path.name for path in trail.glob("parquet/.*.tmp")] == [f".{segment.stem}.tmp"]
+    assert list(trail.glob("parquet/*.parquet")) == []
+    assert query.query("SELECT count(*) AS n FROM predictions", directory=trail) == [{"n": 1}]
+    assert compaction.compact(trail).segments == 1
+    assert sorted(path.name for path in trail.glob("parquet/[!.]*")) == [f"{segment.stem}.parquet"]
+    assert list(trail.glob("parquet/.*.tmp")) == []
+
+
+def test_a_segment_that_is_deleted_meanwhile_leaves_no_copy(trail: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retention wins, whenever it comes."""
+    (segment,) = sealed(trail)
+    sync = compaction._sync
+
+    def delete_then_sync(path: Path) -> None:
+        segment.unlink(missing_ok=True)
+        sync(path)
+
+    monkeypatch.setattr(compaction, "_sync", delete_then_sync)
+    assert compaction.compact(trail).segments == 0
+    assert list(trail.glob("parquet/*.parquet")) == []
+
+
+def test_the_background_thread_compacts_what_is_sealed(trail: Path) -> None:
+    """Until it is stopped; a problem is said once and counted as no loss."""
+    good, bad = sealed(trail, 2)
+    bad.write_bytes(b"{\n")
+    stop = compaction.in_background(trail, interval=0.01)
+    expected = trail / "parquet" / f"{good.stem}.parquet"
+    deadline = time.monotonic() + 30
+    while not expected.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    stop()
+    assert expected.exists()
+    assert health.dropped() == {}
+
+
+def test_the_background_thread_survives_a_folder_that_cannot_be_written(trail: Path) -> None:
+    """It is said, and tried again; nothing reaches the program."""
+    sealed(trail)
+    (trail / "parquet").write_text("in the way")
+    stop = compaction.in_background(trail, interval=0.01)
+    deadline = time.monotonic() + 30
+    while not health.dropped() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    (trail / "parquet").unlink()
+    while not list(trail.glob("parquet/*.parquet")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    stop()
+    assert health.dropped()["internal", "compaction"] >= 1
+    assert len(list(trail.glob("parquet/*.parquet"))) == 1
