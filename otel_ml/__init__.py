@@ -5,18 +5,21 @@ The decorators need the OpenTelemetry API only. `configure` and its options brin
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from otel_ml.decorators import inference, step
 from otel_ml.errors import ConfigurationError, Error
-from otel_ml.options import Logs, Metrics, Redaction, Traces
+from otel_ml.options import Audit, Logs, Metrics, Redaction, Traces
 from otel_ml.runs import Run, current_run, run
 
 if TYPE_CHECKING:
+    from otel_ml import audit
     from otel_ml.configuration import configure
     from otel_ml.telemetry import Telemetry
 
 __all__ = [
+    "Audit",
     "ConfigurationError",
     "Error",
     "Logs",
@@ -25,6 +28,7 @@ __all__ = [
     "Run",
     "Telemetry",
     "Traces",
+    "audit",
     "configure",
     "current_run",
     "inference",
@@ -41,6 +45,8 @@ def __getattr__(name: str) -> Any:
         from otel_ml.configuration import configure  # noqa: PLC0415  brings in the SDK
 
         return configure
+    if name == "audit":
+        return importlib.import_module("otel_ml.audit")
     if name == "Telemetry":
         from otel_ml.telemetry import Telemetry  # noqa: PLC0415
 

@@ -14,14 +14,14 @@ from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 
 from otel_ml import exceptions, health, propagation, runs, threads
-from otel_ml.errors import ConfigurationError
+from otel_ml.errors import Error
 from otel_ml.export import destinations
 from otel_ml.instruments import instruments
 from otel_ml.loggers import own_logger
 from otel_ml.logs import setup as log_setup
 from otel_ml.manifest import Manifest
 from otel_ml.metrics import setup as metric_setup
-from otel_ml.options import Logs, Metrics, Redaction, Traces
+from otel_ml.options import Audit, Logs, Metrics, Redaction, Traces
 from otel_ml.redaction import Redactor
 from otel_ml.redaction import current as current_redactor
 from otel_ml.redaction import use as use_redactor
@@ -47,7 +47,7 @@ def configure(
     traces: Traces | Literal[False] | None = None,
     metrics: Metrics | Literal[False] | None = None,
     logs: Logs | Literal[False] | None = None,
-    audit: Literal[False] | None = None,
+    audit: Audit | Literal[False] | None = None,
     redaction: Redaction | Literal[False] | None = None,
 ) -> Telemetry:
     """Set up telemetry for this process: to local files, or to an OTLP endpoint when one is set.
@@ -67,7 +67,7 @@ def configure(
         traces: Options, or False for none.
         metrics: Options, or False for none.
         logs: Options, or False to leave logging alone.
-        audit: False; the audit trail is not part of this release.
+        audit: Options of the audit trail, or False for none.
         redaction: What is masked beyond the defaults, or False to mask nothing.
 
     Returns:
@@ -78,8 +78,6 @@ def configure(
             right. Wrong environment variables are warned about once, and their defaults used.
     """
     arguments = {key: value for key, value in locals().items() if value is not None}
-    if arguments.pop("audit", False) is not False:
-        raise ConfigurationError("audit", audit, "False", "The audit trail is not part of this release.")
     settings = resolve(arguments)
     global _active  # noqa: PLW0603  providers are global, so their configuration is
     with _lock:
@@ -129,6 +127,8 @@ def _start(settings: Settings) -> Telemetry:
         _guard("traces", lambda: pipelines.append(_traces(settings, resource, directory, manifest)))
     if settings.metrics is not None:
         _guard("metrics", lambda: pipelines.append(_metrics(settings, resource, directory)))
+    if settings.audit is not None:
+        _guard("audit", lambda: pipelines.append(_audit(settings, resource)))
     if settings.logs is not None:  # last: its pipeline also carries what the others have to say while they end
         _guard("logs", lambda: pipelines.append(_logs(settings, resource, directory)))
     instruments.bind()
@@ -145,7 +145,7 @@ def _guard(signal: str, start: Callable[[], None]) -> None:
     """Start one signal; an error that is not the caller's costs that signal only."""
     try:
         start()
-    except ConfigurationError:
+    except Error:
         raise
     except Exception as error:
         health.internal_error(f"start of {signal}", error)
@@ -206,6 +206,16 @@ def _logs(settings: Settings, resource: Resource, directory: Path) -> Pipeline:
         exporter=destinations.log_exporter(settings, directory),
         set_level=settings.level_given,
     )
+
+
+def _audit(settings: Settings, resource: Resource) -> Pipeline:
+    from otel_ml.audit.recording import Recording  # noqa: PLC0415  not every program has an audit trail
+
+    assert settings.audit is not None  # noqa: S101
+    candidates = state_directories(settings.directory)
+    state = candidates[0] if settings.audit.directory is not None else writable_directory(candidates)
+    mask = "[redacted]" if settings.redaction is None else settings.redaction.mask
+    return Recording(settings.audit, (state or candidates[0]) / "audit", resource.attributes, mask)
 
 
 def _propagate_everywhere() -> list[Callable[[], None]]:

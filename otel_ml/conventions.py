@@ -88,6 +88,9 @@ INFERENCE_DURATION: Final = "otel_ml.inference.duration"
 INFERENCE_ROWS: Final = "otel_ml.inference.rows"
 """Counter, rows: rows that inference calls were given."""
 
+AUDIT_RECORDS: Final = "otel_ml.audit.records"
+"""Counter, records: what inference calls handed to the audit trail, by `MODEL_NAME`, `MODEL_VERSION` and `STATUS`."""
+
 DROPPED: Final = "otel_ml.dropped"
 """Counter, items: telemetry that was lost, by `SIGNAL` and `REASON`."""
 

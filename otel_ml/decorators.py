@@ -101,6 +101,7 @@ def inference(
     prediction: Callable[[Any], object] | None = None,
     attributes: Mapping[str, Any] | None = None,
     audit: bool = True,
+    subject: str | Callable[..., object] | None = None,
 ) -> Step: ...
 def inference(
     model: Any = None,
@@ -111,6 +112,7 @@ def inference(
     prediction: Callable[[Any], object] | None = None,
     attributes: Mapping[str, Any] | None = None,
     audit: bool = True,
+    subject: str | Callable[..., object] | None = None,
 ) -> Any:
     """Watch an inference call: a span with rows and columns, its duration, and an ERROR log with features on failure.
 
@@ -124,13 +126,16 @@ def inference(
             them; default: the first parameter that is not `self` or `cls`.
         prediction: Function of the result that returns the prediction; default: the result.
         attributes: Put on every span of the call.
-        audit: Whether the call belongs into the audit trail. The trail itself is not part of this release.
+        audit: Whether the call belongs into the audit trail, if `configure` has set one up.
+        subject: Name of the parameter that says whom the call is about, or a function of the call's arguments that
+            returns it. The audit trail keeps a pseudonym of it.
 
     Returns:
         The wrapped function when used bare or inline, else an object that is a decorator and a context manager.
 
     Raises:
-        ConfigurationError: An argument is of the wrong type, or `features` names no parameter of the function.
+        ConfigurationError: An argument is of the wrong type, or `features` or `subject` names no parameter of the
+            function.
     """
     if model is not None and not isinstance(model, str):
         return inference()(_decorable("inference", model))
@@ -151,7 +156,10 @@ def inference(
             metric_attributes={conventions.MODEL_NAME: title},
             code=_code(function),
         )
-        return PredictionSpec(base, version, feature_version, feature_getter(function, features), prediction)
+        return PredictionSpec(
+            base, version, feature_version, feature_getter(function, features), prediction, audit,
+            None if subject is None else feature_getter(function, subject, option="inference(subject=)"),
+        )  # fmt: skip
 
     return Step(spec_for)
 

@@ -80,6 +80,13 @@ TABLE: tuple[Variable, ...] = (
     Variable("OTEL_EXPORTER_PROMETHEUS_HOST", "Metrics.host", "an address", _text),
     Variable("OTEL_METRIC_EXPORT_INTERVAL", "Metrics.interval", "a number of milliseconds", _milliseconds),
     Variable("OTEL_ML_METRICS_MAX_SERIES", "Metrics.max_series", "a whole number above 0", int),
+    Variable("OTEL_ML_AUDIT_DIR", "Audit.directory", "a path", Path),
+    Variable("OTEL_ML_AUDIT_DURABILITY", "Audit.durability", "fast or sync", _text),
+    Variable("OTEL_ML_AUDIT_MAX_ROWS", "Audit.max_rows", "a whole number above 0", int),
+    Variable("OTEL_ML_AUDIT_RETENTION_AGE", "Audit.retention_age", "a number of seconds", float),
+    Variable("OTEL_ML_AUDIT_RETENTION_BYTES", "Audit.retention_bytes", "a whole number of bytes", int),
+    Variable("OTEL_ML_AUDIT_ENCRYPT_SUBJECTS", "Audit.encrypt_subjects", "true or false", _flag),
+    Variable("OTEL_ML_AUDIT_COMPACT", "Audit.compact", "true or false", _flag),
     Variable("OTEL_ML_REDACTION_KEYS", "Redaction.keys", "names separated by commas", _words),
 )
 

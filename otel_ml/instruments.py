@@ -24,20 +24,28 @@ class Instruments:
         starter: Does the same where the tracer is ours, with one call less; else None.
         step_duration: Histogram of the steps.
         inference_duration: Histogram of the inference calls.
+        audit_records: Counter of the records that were handed to the audit trail.
         inference_rows: Counter of the rows that inference calls were given.
+        recorder: Puts inference calls on record; None: nobody does.
     """
 
-    __slots__ = ("bound", "enabled", "inference_duration", "inference_rows", "starter", "step_duration", "tracer")
+    __slots__ = (
+        "audit_records", "bound", "enabled", "inference_duration", "inference_rows", "recorder", "starter",
+        "step_duration", "tracer",
+    )  # fmt: skip
 
+    audit_records: metrics.Counter
     bound: object
     enabled: bool
     inference_duration: metrics.Histogram
     inference_rows: metrics.Counter
+    recorder: Any
     starter: Any
     step_duration: metrics.Histogram
     tracer: trace.Tracer
 
     def __init__(self) -> None:
+        self.recorder = None
         self.enabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() != "true"
         self.bind()
 
@@ -70,6 +78,9 @@ class Instruments:
         )
         self.inference_rows = meter.create_counter(
             conventions.INFERENCE_ROWS, unit="{row}", description="Rows that inference calls were given."
+        )
+        self.audit_records = meter.create_counter(
+            conventions.AUDIT_RECORDS, unit="{record}", description="Records handed to the audit trail."
         )
         self.bound = object()
 

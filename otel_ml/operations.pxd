@@ -17,7 +17,7 @@ cdef class Spec:
 
 cdef class Operation:
     cdef public object span
-    cdef object _attributes, _context, _ended_ns, _started_ns, _token
+    cdef object _attributes, _context, _ended_ns, _error_type, _failure, _started_ns, _status, _token
     cdef Py_ssize_t _items
     cdef Series _series
     cdef Spec _spec
@@ -30,3 +30,5 @@ cdef class Operation:
     cpdef _observe(self, Series series, double seconds)
 
     cpdef _end_span(self)
+
+    cpdef _record(self, error)

@@ -15,6 +15,7 @@ from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode
 from otel_ml import conventions, exceptions, health
 from otel_ml.clean_attributes import CleanAttributes, clean
 from otel_ml.current_span import SPAN_KEY, detach, get_context, set_context
+from otel_ml.exceptions import Failure
 from otel_ml.instruments import instruments
 from otel_ml.primitives import derived
 from otel_ml.series import Series
@@ -69,8 +70,8 @@ class Operation:
     """One call under way: its span is current until `stop` or `fail`. No method raises an exception of its own."""
 
     __slots__ = (
-        "_attributes", "_context", "_ended_ns", "_items", "_series", "_spec", "_started", "_started_ns", "_token",
-        "span",
+        "_attributes", "_context", "_ended_ns", "_error_type", "_failure", "_items", "_series", "_spec", "_started",
+        "_started_ns", "_status", "_token", "span",
     )  # fmt: skip
 
     span: Span
@@ -79,6 +80,9 @@ class Operation:
     _items: int
     _series: Series
     _spec: Spec
+    _status: str
+    _error_type: str | None
+    _failure: Failure | None
     _started: float
     _started_ns: int | None
     _ended_ns: int | None
@@ -96,7 +100,8 @@ class Operation:
         self._attributes = attributes
         self._series = series
         self._token = self._context = None
-        self._started_ns = self._ended_ns = None
+        self._started_ns = self._ended_ns = self._error_type = self._failure = None
+        self._status = conventions.OK
         self._items = 0
         self.span = INVALID_SPAN
         try:
@@ -128,8 +133,10 @@ class Operation:
             Operation.stop(self, None)
         else:
             seconds = perf_counter() - self._started
+            self._status = conventions.FAILED
+            self._error_type = exceptions.error_type(error)
             self._record(error)
-            self._observe(self._series.failed_with(exceptions.error_type(error)), seconds)
+            self._observe(self._series.failed_with(self._error_type), seconds)
             self._end_span()
 
     @contextmanager
@@ -182,11 +189,14 @@ class Operation:
             return
         spec = self._spec
         try:
-            record_failure(self.span, error, spec.logger, spec.span_name, self.failure_extra(), code=spec.code)
+            self._failure = record_failure(
+                self.span, error, spec.logger, spec.span_name, self.failure_extra(), code=spec.code
+            )
         except Exception as own:
             health.internal_error("recording of an exception", own)
 
     def _end_early(self, status: str) -> None:
+        self._status = status
         try:
             self.span.set_attribute(conventions.STATUS, status)
         except Exception as error:
@@ -219,7 +229,7 @@ def record_failure(
     extra: Mapping[str, Any],
     *,
     code: tuple[str, int, str] = ("", 0, ""),
-) -> None:
+) -> Failure | None:
     """Put an exception on a span, and log it unless that was done before.
 
     Args:
@@ -229,12 +239,15 @@ def record_failure(
         subject: Name of what failed, for the message.
         extra: Further fields of the record, already masked.
         code: File, line and function name that the record points at.
+
+    Returns:
+        What was said of it; None when that was done before.
     """
     kind = exceptions.error_type(error)
     span.set_attribute(conventions.ERROR_TYPE, kind)
     if not exceptions.first_time(error):
         span.set_status(StatusCode.ERROR, kind)
-        return
+        return None
     failure = exceptions.describe(error)
     span.set_status(StatusCode.ERROR, f"{failure.type}: {failure.message}")
     span.add_event(
@@ -255,3 +268,4 @@ def record_failure(
         )  # fmt: skip
         record.exc_text = failure.stacktrace.rstrip("\n")  # formatters print this masked text instead of their own
         logger.handle(record)
+    return failure

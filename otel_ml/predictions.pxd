@@ -10,7 +10,8 @@ cdef Instruments instruments
 
 cdef class PredictionSpec:
     cdef public Spec base
-    cdef public object feature_version, features, prediction, variants, version
+    cdef public bint audited
+    cdef public object feature_version, features, prediction, subject, variants, version
     cdef public Variant fixed
     cdef public Py_ssize_t position
 
@@ -22,6 +23,10 @@ cdef class PredictionSpec:
 
 cdef class Prediction(Operation):
     cdef PredictionSpec _call_spec
-    cdef object _features
+    cdef Variant _variant
+    cdef object _captured, _features, _prediction, _record_id, _recorder, _subject
 
-    cpdef stop(self, result)
+    cpdef begin_on_record(self, attributes, tuple args, dict kwargs)
+
+    @cython.locals(variant=Variant)
+    cpdef _put_on_record(self)

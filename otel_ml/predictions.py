@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from otel_ml import capture, conventions, health
+from otel_ml import capture, conventions, exceptions, health
 from otel_ml.capture import rows_and_columns
 from otel_ml.errors import ConfigurationError
+from otel_ml.execution import current_run
 from otel_ml.instruments import instruments
 from otel_ml.operations import Operation, Spec
 from otel_ml.series import SeriesBy
@@ -30,23 +31,32 @@ class PredictionSpec:
         feature_version: Feature version, or a function of the call's first argument.
         features: Returns the features from the call's arguments.
         prediction: Returns the prediction from the result; None: the result is the prediction.
+        audited: Whether calls belong into the audit trail, if there is one.
+        subject: Returns from the call's arguments whom it is about; None: nobody.
     """
 
-    __slots__ = ("base", "feature_version", "features", "fixed", "position", "prediction", "variants", "version")
+    __slots__ = (
+        "audited", "base", "feature_version", "features", "fixed", "position", "prediction", "subject", "variants",
+        "version",
+    )  # fmt: skip
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  made in one place
         self,
         base: Spec,
         version: str | Callable[[Any], object] | None,
         feature_version: str | Callable[[Any], object] | None,
         features: FeatureGetter,
         prediction: Callable[[Any], object] | None,
+        audited: bool = True,
+        subject: FeatureGetter | None = None,
     ) -> None:
         self.base = base
         self.version = version
         self.feature_version = feature_version
         self.features = features
         self.prediction = prediction
+        self.audited = audited
+        self.subject = subject
         by_version = SeriesBy(conventions.MODEL_VERSION, base.histogram, base.metric_attributes)
         self.variants = Variants(base.attributes, by_version)
         known = not callable(version) and not callable(feature_version)
@@ -54,13 +64,16 @@ class PredictionSpec:
         self.position = features.index if isinstance(features, _Named) else -1
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return PredictionSpec, (self.base, self.version, self.feature_version, self.features, self.prediction)
+        return PredictionSpec, (
+            self.base, self.version, self.feature_version, self.features, self.prediction, self.audited, self.subject
+        )  # fmt: skip
 
     def start(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation:
         """Begin one inference call, and count its rows."""
         call = Prediction.__new__(Prediction)
         call._call_spec = self
-        call._features = None
+        call._features = call._captured = call._subject = call._prediction = None
+        call._recorder = instruments.recorder if self.audited else None
         variant = self.fixed
         try:
             position = self.position
@@ -72,7 +85,11 @@ class PredictionSpec:
             health.internal_error("reading of features or version", error)
             variant = variant or self._known_variant()
             attributes = variant.attributes
-        call.begin(self.base, attributes, variant.series)
+        call._variant = variant
+        if call._recorder is None:
+            call.begin(self.base, attributes, variant.series)
+        else:
+            call.begin_on_record(attributes, args, kwargs)
         return call
 
     def _shaped(self, variant: Variant, features: object) -> Mapping[str, Any]:
@@ -106,21 +123,75 @@ class Prediction(Operation):
     This is where a call's features, prediction, duration and failure meet: an audit record is written from here.
     """
 
-    __slots__ = ("_call_spec", "_features")
+    __slots__ = (
+        "_call_spec", "_captured", "_features", "_prediction", "_record_id", "_recorder", "_subject", "_variant"
+    )  # fmt: skip
 
     _call_spec: PredictionSpec
+    _captured: Any
     _features: object
+    _prediction: object
+    _record_id: str
+    _recorder: Any
+    _subject: object
+    _variant: Variant
+
+    def begin_on_record(self, attributes: Mapping[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Keep the features as they are now, for the model may change them, and begin."""
+        spec, recorder = self._call_spec, self._recorder
+        try:
+            self._record_id = recorder.record_id()
+            self._captured = recorder.captured(self._features)
+            self._subject = None if spec.subject is None else spec.subject(args, kwargs)
+        except Exception as error:  # subject= is the caller's function
+            health.internal_error("capture of an audit record", error)
+        self.begin(spec.base, attributes, self._variant.series)
+        self.span.set_attribute(conventions.AUDIT_RECORD_ID, self._record_id)
 
     def stop(self, result: object) -> None:
         """End a call that returned, with the rows of its prediction."""
         try:
             extract = self._call_spec.prediction
-            rows, _ = rows_and_columns(result if extract is None else extract(result))
+            prediction = self._prediction = result if extract is None else extract(result)
+            rows, _ = rows_and_columns(prediction)
             if rows is not None:
                 self.span.set_attribute(conventions.OUTPUT_ROWS, rows)
         except Exception as error:  # prediction= is the caller's function
             health.internal_error("reading of a prediction", error)
         Operation.stop(self, result)
+
+    def _record(self, error: BaseException) -> None:
+        Operation._record(self, error)
+        if self._failure is None and self._recorder is not None:  # said before, by a step inside
+            try:
+                self._failure = exceptions.describe(error)
+            except Exception as own:
+                health.internal_error("recording of an exception", own)
+
+    def _end_span(self) -> None:
+        if self._recorder is not None:
+            self._put_on_record()
+        Operation._end_span(self)
+
+    def _put_on_record(self) -> None:
+        recorder, variant, self._recorder = self._recorder, self._variant, None
+        try:
+            if variant.model is None:
+                known = variant.attributes
+                variant.model = recorder.model(
+                    known[conventions.MODEL_NAME],
+                    known.get(conventions.MODEL_VERSION),
+                    known.get(conventions.FEATURE_VERSION),
+                )
+            run = current_run()
+            started, ended = self._started_ns or 0, self._ended_ns or 0
+            recorder.put(
+                self._record_id, started, (ended - started) / 1e9, self.span, None if run is None else run.id,
+                variant.model, self._status, self._error_type, self._failure, self._captured, self._prediction,
+                self._subject,
+            )  # fmt: skip
+        except Exception as error:  # a span of a foreign class may do anything
+            health.internal_error("writing of an audit record", error)
 
     def failure_extra(self) -> dict[str, Any]:
         """Return model, versions and the masked features that the model was given."""
@@ -136,20 +207,26 @@ _OF_CALL: Final = (
 )
 
 
-def feature_getter(function: Callable[..., Any] | None, features: str | Callable[..., object] | None) -> FeatureGetter:
+def feature_getter(
+    function: Callable[..., Any] | None,
+    features: str | Callable[..., object] | None,
+    *,
+    option: str = "inference(features=)",
+) -> FeatureGetter:
     """Return a function that finds the features among a call's arguments.
 
     Args:
         function: The decorated function; None for a block, which has no features.
         features: Name of a parameter, a function of the call's arguments, or None for the first parameter that is
             not `self` or `cls`.
+        option: What is set, for the message of an error.
 
     Raises:
         ConfigurationError: `features` is neither, or the function has no such parameter.
     """
     if features is not None and not isinstance(features, str):
         if not callable(features):
-            raise ConfigurationError("inference(features=)", features, "a parameter's name or a function")
+            raise ConfigurationError(option, features, "a parameter's name or a function")
         return _Called(features)
     parameters = _parameters(function)
     if features is None:
@@ -158,7 +235,7 @@ def feature_getter(function: Callable[..., Any] | None, features: str | Callable
             return _first
         return _Named(names[0], parameters.index(names[0]))
     if function is not None and parameters and features not in parameters:
-        raise ConfigurationError("inference(features=)", features, f"one of the parameters {', '.join(parameters)}")
+        raise ConfigurationError(option, features, f"one of the parameters {', '.join(parameters)}")
     return _Named(features, parameters.index(features) if features in parameters else -1)
 
 

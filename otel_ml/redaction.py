@@ -191,7 +191,7 @@ class Redactor:
         is_card = (kind is int or kind is float) and personal_data.is_card_number(value)  # type: ignore[arg-type]
         return self._mask if is_card else value
 
-    def _is_plain(self, value: dict[Any, object]) -> bool:
+    def is_plain(self, value: dict[Any, object]) -> bool:
         """Whether a mapping certainly stays as it is: known names, and numbers or harmless texts."""
         if type(value) is not dict or self._callback is not None or not self._names.plain.issuperset(value):
             return False
@@ -205,7 +205,7 @@ class Redactor:
         return True
 
     def _dict(self, value: dict[Any, object], seen: dict[int, object], depth: int) -> dict[Any, object]:
-        if self._is_plain(value):
+        if self.is_plain(value):
             return value
         masked: dict[Any, object] = {}
         changed = False

@@ -17,7 +17,7 @@ from opentelemetry.util.re import parse_env_headers
 
 from otel_ml import environment_table, health
 from otel_ml.errors import ConfigurationError
-from otel_ml.options import Logs, Metrics, Redaction, Traces
+from otel_ml.options import Audit, Logs, Metrics, Redaction, Traces
 
 Signal = Literal["traces", "metrics", "logs"]
 Options = TypeVar("Options", Logs, Metrics, Redaction, Traces)
@@ -42,6 +42,7 @@ class Settings:
         traces: Options, or None when the signal is off.
         metrics: Options, or None when the signal is off.
         logs: Options, or None when the signal is off.
+        audit: Options, or None when there is no audit trail.
         level_given: Whether the log level was chosen, not taken by default.
         redaction: What is masked; None: nothing.
         disabled: Whether `OTEL_SDK_DISABLED` turned everything off.
@@ -60,6 +61,7 @@ class Settings:
     traces: Traces | None
     metrics: Metrics | None
     logs: Logs | None
+    audit: Audit | None
     level_given: bool
     redaction: Redaction | None
     disabled: bool
@@ -98,6 +100,7 @@ def resolve(arguments: Mapping[str, Any]) -> Settings:
         traces=_options(Traces, arguments.get("traces"), origins),
         metrics=metrics,
         logs=logs,
+        audit=_options(Audit, arguments.get("audit"), origins),
         level_given=level_given,
         redaction=_options(Redaction, arguments.get("redaction"), origins),
         disabled=os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true",

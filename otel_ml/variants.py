@@ -20,14 +20,16 @@ class Variant:
         series: Where they are counted.
 
     Attributes:
+        model: What the audit trail calls it; None until its first record.
         shaped: Rows and columns of a call, and the attributes with them: the next one's are most often the same.
     """
 
-    __slots__ = ("attributes", "series", "shaped")
+    __slots__ = ("attributes", "model", "series", "shaped")
 
     def __init__(self, attributes: Mapping[str, Any], series: Series) -> None:
         self.attributes = clean(attributes)
         self.series = series
+        self.model: Any = None
         self.shaped: tuple[int, int | None, Mapping[str, Any]] = (-1, None, self.attributes)
 
     def shape(self, rows: int, columns: int | None) -> tuple[int, int | None, Mapping[str, Any]]:

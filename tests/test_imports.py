@@ -35,7 +35,7 @@ DISTRO = (
     {"settings", "manifest", "sdk_compat", "termination"},
     {"telemetry", "tracing"},
     {"export"},
-    {"metrics", "logs", "spans"},
+    {"audit", "metrics", "logs", "spans"},
     {"configuration"},
     {"distro", "testing"},
     {""},

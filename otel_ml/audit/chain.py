@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from binascii import hexlify
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Final
 
@@ -11,6 +12,9 @@ _TAIL: Final = b'"}\n'
 _SEAL: Final = len(_HEAD) + 64 + len(_TAIL)
 _PIECE: Final = 2047
 """Bytes that are hashed at once. From one more on, hashlib releases the GIL, and a busy program keeps it for 5 ms."""
+
+
+_SHORT: Final = _PIECE - 31
 
 
 class Chain:
@@ -36,10 +40,23 @@ class Chain:
         Args:
             body: A JSON object with at least one field, without the brace that closes it.
         """
-        body = b'%b,"seq":%d' % (body, self.seq)
-        self.root = _link(self.root, body)
-        self.seq += 1
-        return b"%b%b%b%b" % (body, _HEAD, hexlify(self.root), _TAIL)
+        return self.seal_all([body])
+
+    def seal_all(self, bodies: Iterable[bytes]) -> bytes:
+        """Return the next lines, one after the other.
+
+        Args:
+            bodies: See `seal`.
+        """
+        root, seq = self.root, self.seq
+        pieces: list[bytes] = []
+        for unnumbered in bodies:
+            body = b'%b,"seq":%d' % (unnumbered, seq)
+            root = sha256(root + body).digest() if len(body) < _SHORT else _link(root, body)
+            pieces += (body, _HEAD, hexlify(root), _TAIL)
+            seq += 1
+        self.root, self.seq = root, seq
+        return b"".join(pieces)
 
     def check(self, line: bytes) -> str:
         """Return what is wrong with the next line, and go on to the one after it when that is nothing.
@@ -75,7 +92,7 @@ def start_of(name: str) -> bytes:
 
 
 def _link(previous: bytes, body: bytes) -> bytes:
-    if len(body) + len(previous) <= _PIECE:
+    if len(body) < _SHORT:
         return sha256(previous + body).digest()
     digest = sha256(previous)
     for start in range(0, len(body), _PIECE):

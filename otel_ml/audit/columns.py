@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import orjson
@@ -80,6 +80,9 @@ COLUMNS: Final = (
 )
 """Every field that a query can ask for, in the order of the line."""
 
+FROM_LINE: Final = ", ".join(f'{column.from_line} AS "{column.name}"' for column in COLUMNS)
+"""SQL of all columns, from a column `line`."""
+
 TIME: Final = "make_timestamp(time_unix_nano // 1000) AS time"
 """SQL of the column that every view has beside `time_unix_nano`: UTC, in microseconds."""
 
@@ -101,6 +104,16 @@ def decode(line: bytes) -> dict[str, Any]:
     if isinstance(nanoseconds, int):
         record["time"] = _EPOCH + timedelta(microseconds=nanoseconds // 1000)
     return record
+
+
+def nanoseconds(moment: datetime) -> int:
+    """Return a moment as records have it; one that has no zone is UTC.
+
+    Args:
+        moment: To the microsecond.
+    """
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return (aware - _EPOCH.replace(tzinfo=UTC)) // timedelta(microseconds=1) * 1000
 
 
 def quoted(text: str) -> str:

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from otel_ml import health
 from otel_ml.audit import sources
-from otel_ml.audit.columns import COLUMNS, EVENT, OUTCOME, TIME, quoted
+from otel_ml.audit.columns import COLUMNS, EVENT, FROM_LINE, OUTCOME, TIME, quoted
 from otel_ml.audit.extras import MissingExtraError, require
+from otel_ml.audit.manifest import Manifest
 from otel_ml.audit.record import GAP, PREDICTION
+from otel_ml.audit.segment import lock
+from otel_ml.audit.sources import Source
 
-try:
-    import fcntl
-except ImportError:  # Windows, where two processes may do the same work twice
-    fcntl = None  # type: ignore[assignment]
+FOLDER: Final = "parquet"
+"""Name of the folder of the Parquet files, in the audit directory."""
 
 INTERVAL: Final = 60.0
 """Seconds between two looks for sealed segments, in the background."""
 
-_FOLDER: Final = "parquet"
+_LONGEST_STOP: Final = 5.0
 _LONGEST_LINE: Final = 1024 * 1024
 _PURPOSE: Final = "to compact the audit trail"
 
@@ -46,7 +49,7 @@ class Compacted:
     problems: dict[str, str] = field(default_factory=dict)
 
 
-def compact(directory: Path, *, threads: int = 0) -> Compacted:
+def compact(directory: Path, connection: Any = None) -> Compacted:
     """Write a Parquet file for every sealed segment that has none.
 
     A file is there in whole or not at all. What is encrypted stays so. When another process is compacting, nothing is
@@ -54,57 +57,94 @@ def compact(directory: Path, *, threads: int = 0) -> Compacted:
 
     Args:
         directory: Audit directory.
-        threads: That work on a segment; 0: as many as there are cores.
+        connection: DuckDB connection to work with; None: one of its own.
 
     Raises:
-        MissingExtraError: DuckDB is not installed.
+        MissingExtraError: DuckDB or pyarrow is not installed.
         OSError: The folder cannot be written.
     """
-    duckdb_error = require("duckdb", "audit", _PURPOSE).Error
+    connection = connection or _connect()
+    duckdb = require("duckdb", "audit", _PURPOSE)
     sizes: list[tuple[int, int]] = []
     problems: dict[str, str] = {}
-    with _alone(directory / _FOLDER) as alone:
-        for segment, final in _waiting(directory) if alone else []:
+    with _alone(directory / FOLDER) as alone:
+        for source in _waiting(directory) if alone else []:
             try:
-                done = _compact(segment, final, threads)
-            except duckdb_error as error:
-                problems[segment.name] = str(error)
+                done = _compact(source, directory / FOLDER, connection)
+            except duckdb.InterruptException:
+                break
+            except duckdb.Error as error:
+                problems[source.segment] = str(error)
             else:
                 sizes += [done] if done is not None else []
     return Compacted(len(sizes), sum(size for size, _ in sizes), sum(size for _, size in sizes), problems)
 
 
 def in_background(directory: Path, interval: float = INTERVAL) -> Callable[[], None]:
-    """Compact now and then on a thread of low priority, and return what stops it.
+    """Compact sealed segments now and then on a thread of low priority, and return what stops it.
+
+    Several processes may do so: one at a time works. Problems are warned about, and nothing is raised.
 
     Args:
         directory: Audit directory.
         interval: Seconds between two looks.
     """
-    stopped = threading.Event()
-    thread = threading.Thread(target=_loop, args=(directory, interval, stopped), name="otel_ml-compaction", daemon=True)
-    thread.start()
-    return stopped.set
+    background = _Background(directory, interval)
+    background.start()
+    atexit.register(background.stop)
+    return background.stop
 
 
-def _loop(directory: Path, interval: float, stopped: threading.Event) -> None:
-    if hasattr(os, "setpriority"):  # Linux: of this thread only
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
-    while not stopped.wait(interval):
-        try:
-            for segment, problem in compact(directory, threads=1).problems.items():
-                health.warn_once(f"audit:compact:{segment}", "audit: %s cannot be compacted: %s", segment, problem)
-        except MissingExtraError as error:
-            health.warn_once("audit:compact", "audit: segments are not compacted. %s", error)
+class _Background(threading.Thread):
+    """The thread. One that is inside of DuckDB when the interpreter ends would abort the process, so it is stopped."""
+
+    def __init__(self, directory: Path, interval: float) -> None:
+        super().__init__(name="otel_ml-audit-compaction", daemon=True)
+        self._directory = directory
+        self._interval = interval
+        self._stopping = threading.Event()
+        self._connection: Any = None
+
+    def stop(self) -> None:
+        """Interrupt what is under way, which the next process does again."""
+        atexit.unregister(self.stop)
+        self._stopping.set()
+        deadline = time.monotonic() + _LONGEST_STOP
+        while self.is_alive() and time.monotonic() < deadline:
+            if self._connection is not None:
+                self._connection.interrupt()  # again: it does nothing to a statement that has not begun
+            self.join(0.02)
+
+    def run(self) -> None:
+        """Look for segments until `stop`."""
+        if hasattr(os, "setpriority"):  # on Linux that of the thread
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        while not self._stopping.wait(self._interval):
+            try:
+                self._compact()
+            except MissingExtraError as error:
+                health.warn_once("audit:compact", "audit: segments are not compacted. %s", error)
+                return
+            except Exception as error:  # a full disk, say: queries read the lines meanwhile
+                health.internal_error("compaction", error)
+
+    def _compact(self) -> None:
+        if not _waiting(self._directory):
             return
-        except Exception as error:  # a full disk, say: queries read the lines meanwhile
-            health.internal_error("compaction", error)
+        if self._connection is None:
+            self._connection = _connect(threads=1)
+        for segment, problem in compact(self._directory, self._connection).problems.items():
+            health.warn_once(f"audit:compact:{segment}", "audit: %s cannot be compacted: %s", segment, problem)
 
 
-def _waiting(directory: Path) -> Iterator[tuple[Path, Path]]:
-    for source in sources.find(directory):
-        if source.lines is not None and source.parquet is None and not source.is_open:
-            yield source.lines, directory / _FOLDER / f"{source.stem}.parquet"
+def _connect(**options: Any) -> Any:
+    duckdb = require("duckdb", "audit", _PURPOSE)
+    require("pyarrow", "audit", _PURPOSE)
+    return duckdb.connect(":memory:", config={"temp_directory": "", **options})
+
+
+def _waiting(directory: Path) -> list[Source]:
+    return [s for s in sources.find(directory) if s.lines is not None and s.parquet is None and not s.is_open]
 
 
 @contextmanager
@@ -113,12 +153,9 @@ def _alone(folder: Path) -> Iterator[bool]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        if fcntl is not None:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
+        if not lock(descriptor):
+            yield False
+            return
         for leftover in folder.glob(".*.tmp"):
             leftover.unlink()
         yield True
@@ -126,45 +163,48 @@ def _alone(folder: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def _compact(segment: Path, final: Path, threads: int) -> tuple[int, int] | None:
+def _compact(source: Source, folder: Path, connection: Any) -> tuple[int, int] | None:
     """Write one file and return the sizes before and after; None when retention took the segment meanwhile."""
-    working = final.with_name(f".{final.stem}.tmp")
+    segment, final = folder.parent / source.segment, folder / f"{source.stem}.parquet"
+    working = folder / f".{source.stem}.tmp"
     os.close(os.open(working, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))  # DuckDB would take the umask's mode
     try:
         before = segment.stat().st_size
-        _write(segment, working, threads)
+        connection.execute(_copy(source, segment, working, connection)).fetchall()
         working.chmod(0o400)  # it never changes again
         _sync(working)
         working.rename(final)
-        _sync(final.parent)
+        _sync(folder)
     except Exception:
         if segment.exists():
             raise
         return None
     finally:
         working.unlink(missing_ok=True)
-    if not segment.exists():  # deleted while we read it: the copy goes too
-        final.unlink(missing_ok=True)
-        return None
+    with Manifest(segment.parent):  # which retention holds while it deletes
+        if not segment.exists():
+            final.unlink(missing_ok=True)
+            return None
     return before, final.stat().st_size
 
 
-def _write(segment: Path, target: Path, threads: int) -> None:
-    keys = ", ".join(f"{quoted(column.key)}: '{column.type}'" for column in COLUMNS)
-    fields = ", ".join(f'"{column.key}" AS "{column.name}"' for column in COLUMNS)
-    events = ", ".join(quoted(event) for event in (PREDICTION, OUTCOME, GAP))
-    lines = (
-        f"read_json({quoted(str(segment))}, format = 'newline_delimited', columns = {{{keys}}}, "
-        f"maximum_object_size = {_LONGEST_LINE}, ignore_errors = false)"
-    )
-    duckdb = require("duckdb", "audit", _PURPOSE)
-    with duckdb.connect(":memory:", config={"temp_directory": "", **({"threads": threads} if threads else {})}) as own:
-        own.execute(
-            f"""COPY (
-                SELECT {fields}, {quoted(segment.name)} AS segment, {TIME}
-                FROM {lines} WHERE "{EVENT.key}" IN ({events})
-            ) TO {quoted(str(target))} (FORMAT parquet, COMPRESSION lz4_raw, USE_TMP_FILE false)"""
+def _copy(source: Source, segment: Path, target: Path, connection: Any) -> str:
+    """Return SQL that writes the file. DuckDB reads a segment itself, unless not all of its lines count."""
+    if source.confirmed is None:
+        keys = ", ".join(f"{quoted(column.key)}: '{column.type}'" for column in COLUMNS)
+        fields = ", ".join(f'"{column.key}" AS "{column.name}"' for column in COLUMNS)
+        lines = (
+            f"read_json({quoted(str(segment))}, format = 'newline_delimited', columns = {{{keys}}}, "
+            f"maximum_object_size = {_LONGEST_LINE}, ignore_errors = false)"
         )
+    else:
+        connection.register("lines", sources.Lines([source]))
+        fields, lines = FROM_LINE, "lines"
+    events = ", ".join(quoted(event) for event in (PREDICTION, OUTCOME, GAP))
+    return f"""COPY (
+        SELECT *, {TIME} FROM (SELECT {fields}, {quoted(segment.name)} AS segment FROM {lines})
+        WHERE {EVENT.name} IN ({events})
+    ) TO {quoted(str(target))} (FORMAT parquet, COMPRESSION lz4_raw, USE_TMP_FILE false)"""
 
 
 def _sync(path: Path) -> None:

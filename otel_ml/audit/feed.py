@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from otel_ml import health
 from otel_ml.audit.queue import Gap, Lane
-from otel_ml.audit.record import Encoder, is_json
+from otel_ml.audit.record import Encoder
+from otel_ml.audit.rows import Batch
 
 MOST_LINES: Final = 1024
 MOST_BYTES: Final = 1024 * 1024
@@ -40,7 +41,7 @@ class Feed:
         return not (self.bodies or self._rows is not None or self._lane.items)
 
     def fill(self) -> bool:
-        """Encode some items, unless what was encoded before is not written yet; False when there is nothing to write."""
+        """Encode some items, unless some are not written yet; False when there is nothing to write."""
         if self.bodies:
             return True
         room = MOST_BYTES
@@ -72,11 +73,11 @@ class Feed:
         try:
             if type(item) is bytes:
                 body = item
-            elif is_json(item[11]) and is_json(item[12]):
-                body = self._encoder.body(item)
-            else:
+            elif type(item[11]) is Batch:
                 self._rows, self._batch = self._encoder.bodies(item), (size, ticket)
                 return 0
+            else:
+                body = self._encoder.body(item)
         except Exception as error:  # whatever one item holds
             self._spoilt(error)
             body = b""

@@ -91,6 +91,10 @@ class Manifest:
         directory: Audit directory, which exists.
     """
 
+    _chain: Chain
+    _descriptor: int
+    _size: int
+
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from otel_ml.audit.extras import require
+
+if TYPE_CHECKING:
+    from otel_ml.audit.subjects import SubjectKeys
 
 _PURPOSE = "to read encrypted records of the audit trail"
 
@@ -19,23 +22,7 @@ def has_keys(directory: Path) -> bool:
     Args:
         directory: Audit directory.
     """
-    try:
-        return any(path.name != "hmac.key" and not path.name.startswith(".") for path in (directory / "keys").iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-
-
-def decrypted(directory: Path, subject: str | None, encrypted: str | None) -> bytes | None:
-    """Return the JSON of features and prediction, or None when the subject's key is gone.
-
-    Args:
-        directory: Audit directory.
-        subject: The record's pseudonym.
-        encrypted: The record's ciphertext.
-    """
-    from otel_ml.audit import subjects  # noqa: PLC0415  brings in cryptography
-
-    return None if subject is None or encrypted is None else subjects.decrypt(directory, subject, encrypted)
+    return any(path.name != "hmac.key" for path in (directory / "keys").glob("[!.]*.key"))
 
 
 def reveal(directory: Path, record: dict[str, Any]) -> dict[str, Any]:
@@ -47,36 +34,43 @@ def reveal(directory: Path, record: dict[str, Any]) -> dict[str, Any]:
     """
     encrypted = record.pop("encrypted", None)
     if encrypted is not None and has_keys(directory):
-        clear = decrypted(directory, record.get("subject"), encrypted)
+        clear = _keys(directory).decrypt(record["subject"], encrypted, record["record_id"])
         record |= orjson.loads(clear) if clear is not None else {}
     return record
 
 
 def register(connection: Any, directory: Path) -> bool:
-    """Give a DuckDB connection the function `payload(subject, encrypted)`; False when nothing could be decrypted.
+    """Give DuckDB the function `payload(record_id, subject, encrypted)`; False when nothing could be decrypted.
 
     Args:
         connection: DuckDB connection.
         directory: Audit directory.
 
     Raises:
-        MissingExtraError: numpy is not installed, which DuckDB needs for functions.
+        MissingExtraError: cryptography is not installed, or numpy, which DuckDB needs for functions.
     """
     if not has_keys(directory):
         return False
     require("numpy", "audit", _PURPOSE)
     arrow = require("pyarrow", "audit", _PURPOSE)
+    keys = _keys(directory)
 
-    @lru_cache(4096)  # a query that asks for both features and prediction decrypts once
-    def payload(subject: str | None, encrypted: str | None) -> str | None:
-        clear = decrypted(directory, subject, encrypted)
+    @lru_cache(4096)  # a query that asks for features and prediction decrypts once
+    def payload(record_id: str | None, subject: str | None, encrypted: str | None) -> str | None:
+        if record_id is None or subject is None or encrypted is None:
+            return None
+        clear = keys.decrypt(subject, encrypted, record_id)
         return None if clear is None else clear.decode()
 
-    def payloads(subject: Any, encrypted: Any) -> Any:
-        pairs = zip(subject.to_pylist(), encrypted.to_pylist(), strict=True)
-        return arrow.array([payload(*pair) for pair in pairs], arrow.string())
+    def payloads(*columns: Any) -> Any:
+        rows = zip(*(column.to_pylist() for column in columns), strict=True)
+        return arrow.array([payload(*row) for row in rows], arrow.string())
 
-    connection.create_function(
-        "payload", payloads, ["VARCHAR", "VARCHAR"], "VARCHAR", type="arrow", null_handling="special"
-    )
+    connection.create_function("payload", payloads, ["VARCHAR"] * 3, "VARCHAR", type="arrow", null_handling="special")
     return True
+
+
+def _keys(directory: Path) -> SubjectKeys:
+    from otel_ml.audit.subjects import SubjectKeys  # noqa: PLC0415  who asks a trail without keys needs none of it
+
+    return SubjectKeys(directory)

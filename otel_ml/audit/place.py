@@ -6,7 +6,7 @@ from pathlib import Path
 
 from otel_ml import environment_table
 from otel_ml.errors import Error
-from otel_ml.settings import state_directories
+from otel_ml.settings import state_directories, writable_directory
 
 FOLDER = "audit"
 """Name of the audit directory in a state directory."""
@@ -47,6 +47,20 @@ def find(directory: str | Path | None = None) -> Path:
         f"audit: expected a directory of segments, received none in {looked}. "
         "Say where it is with `directory=` or --dir; configure(audit=otel_ml.Audit()) starts one."
     )
+
+
+def to_write(directory: str | Path | None = None) -> Path:
+    """Return the audit directory that is to be written to: the one that `find` finds, or where one can be made.
+
+    Args:
+        directory: An audit directory, or a state directory that has one; None: see `find`.
+    """
+    candidates = _candidates(directory)
+    found = next((candidate for candidate in candidates if candidate.is_dir()), None)
+    if found is not None or directory is not None or len(candidates) == 1:
+        return found or candidates[-1]
+    state = writable_directory([candidate.parent for candidate in candidates])
+    return candidates[0] if state is None else state / FOLDER
 
 
 def _candidates(directory: str | Path | None) -> list[Path]:

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import orjson
 
-from otel_ml.audit import payloads, place, sources, statements
-from otel_ml.audit.columns import COLUMNS, OUTCOME, TIME, quoted
+from otel_ml.audit import active, payloads, place, sources, statements
+from otel_ml.audit.columns import COLUMNS, FROM_LINE, OUTCOME, TIME, quoted
 from otel_ml.audit.extras import require
 from otel_ml.audit.record import GAP, PREDICTION
 from otel_ml.audit.statements import QueryError
@@ -25,8 +25,8 @@ _SETTINGS: Final = {
     "python_enable_replacements": "false",  # SQL sees no variables of the program
     "temp_directory": "",  # what is decrypted never spills to a disk
 }
-_OUTCOME: Final = "record_id time label time_unix_nano service_name run_id seq hash segment".split()
-_GAP: Final = "lost first_time_unix_nano last_time_unix_nano service_name seq hash segment".split()
+_OUTCOME: Final = "record_id time label time_unix_nano run_id seq hash segment".split()
+_GAP: Final = "lost first_time_unix_nano last_time_unix_nano seq hash segment".split()
 _NOT_OF_PREDICTIONS: Final = set("event_name encrypted label lost first_time_unix_nano last_time_unix_nano".split())
 
 Parameters = Sequence[Any] | Mapping[str, Any] | None
@@ -41,7 +41,8 @@ def query(sql: str, parameters: Parameters = None, *, directory: str | Path | No
 
     The views are `predictions`, `outcomes` and `gaps`. `time` is UTC. `features`, `prediction` and `label` are JSON:
     `features->>'amount'` is a text in SQL, and the columns arrive as Python objects. NaN and infinities in them are
-    the texts "NaN", "Infinity" and "-Infinity". What belongs to an erased subject is None.
+    the texts "NaN", "Infinity" and "-Infinity". What belongs to an erased subject is None. What this process has
+    recorded so far is seen.
 
     Args:
         sql: One SELECT statement in DuckDB's dialect.
@@ -78,6 +79,7 @@ def run(
         QueryError: The statement is no SELECT, is wrong, or a segment is damaged.
     """
     folder = place.find(directory)
+    active.flush(folder)
     with _query_errors():
         connection, result = _started(folder, sql, parameters, start)
     try:
@@ -174,8 +176,7 @@ def _records(parquet: list[str], lines: bool) -> str:
         fields = ", ".join(f'"{column.name}"' for column in COLUMNS)
         parts.append(f"SELECT {fields}, segment, time FROM read_parquet([{names}])")
     if lines or not parquet:
-        fields = ", ".join(f'{column.from_line} AS "{column.name}"' for column in COLUMNS)
-        parts.append(f"SELECT *, {TIME} FROM (SELECT {fields}, segment FROM lines)")
+        parts.append(f"SELECT *, {TIME} FROM (SELECT {FROM_LINE}, segment FROM lines)")
     return " UNION ALL ".join(parts)
 
 
@@ -186,7 +187,7 @@ def _predictions(can_decrypt: bool) -> str:
     shown["rows"] = 'coalesce("rows", 1) AS "rows"'
     if can_decrypt:
         for name in ("features", "prediction"):
-            clear = f"nullif(payload(subject, encrypted)::JSON -> '$.{name}', 'null'::JSON)"
+            clear = f"nullif(payload(record_id, subject, encrypted)::JSON -> '$.{name}', 'null'::JSON)"
             shown[name] = f"CASE WHEN encrypted IS NULL THEN {name} ELSE {clear} END AS {name}"
     return f"SELECT {', '.join(shown.values())} FROM records WHERE event_name = '{PREDICTION}'"
 

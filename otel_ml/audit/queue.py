@@ -16,7 +16,7 @@ _LEAST = 256
 
 
 class Lane:
-    """A queue bounded by number and bytes. What callers use takes no lock, so a `__del__` may put in the middle of a put.
+    """A queue bounded by number and bytes. Callers take no lock, so that a `__del__` may put in the middle of a put.
 
     Without a GIL, threads that put at the same moment may exceed the bounds by an item each, and `held` may be a few
     items off until the lane is empty.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, Final, Protocol, TypeAlias
+
+import orjson
 
 from otel_ml import conventions
 
@@ -23,6 +25,7 @@ MOST_BYTES: Final = 64 * 1024
 
 _MOST_BODY: Final = MOST_BYTES - 128  # sequence number, hash and line break come on top
 _MOST_TEXT: Final = 16 * 1024
+_ONE: Final = b',"rows":1'
 _UNSAFE: Final = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 
@@ -77,17 +80,13 @@ class Service:
 
 
 Captured: TypeAlias = tuple[
-    str, int, float, int, int, int, str | None, Model, str, str | None, tuple[str, str] | None, Any, Any, str | None, int
+    str, int, float, int, int, int, str | None, Model, str, str | None, tuple[str, str] | None,
+    Any, Any, str | None, int,
 ]  # fmt: skip
 """One call, as its thread hands it over: record id, start in nanoseconds, duration in seconds, trace id, span id (0: no
 trace), trace flags, run id, model, status, type of the error, (message, stack trace), features, prediction, subject,
-and about how many bytes all of it holds. Features and prediction are JSON already, or of a class that `Split` takes."""
-
-Row: TypeAlias = tuple[bytes | None, bytes | None, int | None, int]
-"""Features and prediction as JSON, index of the row (None: the record stands for all rows), and how many rows."""
-
-Split: TypeAlias = Callable[[Any, Any], Iterable[Row]]
-"""From features and prediction of a batch to its rows. It runs on the writer's thread."""
+and about how many bytes all of it holds. Features and prediction are JSON already, or
+the features are a `Batch`, which holds both."""
 
 
 class Subjects(Protocol):
@@ -104,70 +103,63 @@ class Encoder:
     Args:
         service: The process.
         mask: Text that stands for a masked value; names with it are listed in `redacted`.
-        split: Splits batches into rows; None: the features of a batch are left out.
         subjects: Encrypts features and predictions of subjects; None: they are not encrypted.
     """
 
-    def __init__(
-        self, service: Service, mask: str = "[redacted]", split: Split | None = None, subjects: Subjects | None = None
-    ) -> None:
+    def __init__(self, service: Service, mask: str = "[redacted]", subjects: Subjects | None = None) -> None:
         self._service = service.head
         self._mask = quoted(mask).encode()
         self._masked = re.compile(rb'"((?:[^"\\]|\\.)*)":' + re.escape(self._mask))
-        self._split = split
         self._subjects = subjects
-        self._run: tuple[str | None, bytes] = (None, b"")
+        self._run_id: str | None = None
+        self._model: Model | None = None
+        self._origin = b""
 
     def body(self, item: Captured) -> bytes:
-        """Return the one body of a call whose features and prediction are JSON, or absent."""
-        return self._body(item, item[0], item[11], item[12], b"")
+        """Return the one body of a call that is no batch."""
+        return self._body(item, item[0], item[11], item[12])
 
     def bodies(self, item: Captured) -> Iterator[bytes]:
-        """Yield the bodies of a call of any kind, one for each row of a batch."""
-        features, prediction = item[11], item[12]
-        if is_json(features) and is_json(prediction):
-            yield self.body(item)
+        """Yield the bodies of a batch: one for each row, or one that stands for all of them."""
+        batch, call = item[11], item[0]
+        if batch.is_summary:
+            for _, features, prediction in batch.rows():
+                which = b',"call_id":"%b","rows":%d' % (call.encode(), batch.length)
+                yield self._body(item, call, _json(features), _json(prediction), which)
             return
-        if self._split is None:
-            yield self._body(item, item[0], None, None, b',"truncated":["features","prediction"]')
-            return
-        call = item[0]
-        for row_features, row_prediction, index, rows in self._split(features, prediction):
-            position = b"" if index is None else b',"row":%d' % index
-            batch = b',"call_id":"%b"%b,"rows":%d' % (call.encode(), position, rows)
-            identity = call if index is None else f"{call}-{index}"
-            yield self._body(item, identity, row_features, row_prediction, b"", batch)
+        for index, features, prediction in batch.rows():
+            which = b',"call_id":"%b","row":%d,"rows":1' % (call.encode(), index)
+            yield self._body(item, f"{call}-{index}", _json(features), _json(prediction), which)
 
     def _body(
-        self, item: Captured, identity: str, features: bytes | None, prediction: bytes | None, truncated: bytes,
-        batch: bytes = b',"rows":1',
-    ) -> bytes:  # fmt: skip
+        self, item: Captured, identity: str, features: bytes | None, prediction: bytes | None, which: bytes = _ONE
+    ) -> bytes:
         start = self._start(item, identity)
-        if any(len(text) > _MOST_TEXT for text in item[10] or ()):
-            return _escaped(self._shortened(item, start, batch, features, prediction))
+        if item[10] is not None and max(map(len, item[10])) > _MOST_TEXT:
+            return _escaped(self._shortened(item, start, which, features, prediction))
         payload = b"" if features is None else b',"features":' + features
         if prediction is not None:
             payload += b',"prediction":' + prediction
-        subject = item[13]
-        if subject is not None or self._mask in payload:
-            payload = self._marked(payload, subject)
-        body = b"".join((start, _outcome(item), batch, payload, truncated))
+        if item[13] is not None or self._mask in payload:
+            payload = self._marked(payload, item[13])
+        body = b"".join((start, _outcome(item), which, payload))
         if len(body) > _MOST_BODY:
-            body = self._shortened(item, start, batch, features, prediction)
+            body = self._shortened(item, start, which, features, prediction)
         return body if body.isascii() and b"\x7f" not in body and b"\n" not in body else _escaped(body)
 
     def _start(self, item: Captured, identity: str) -> bytes:
         """Return the fields that come first: identity, time, trace, service, run and model."""
-        trace_id, run_id = item[3], item[6]
+        trace_id, run_id, model = item[3], item[6], item[7]
         head = (
             f'{{"record_id":"{identity}","schema_version":{SCHEMA_VERSION},"event.name":"{PREDICTION}",'
             f'"time_unix_nano":{item[1]},"duration_ms":{item[2] * 1e3:.6f}'
         )
         if trace_id:
             head += f',"trace_id":"{trace_id:032x}","span_id":"{item[4]:016x}","trace_flags":{item[5]}'
-        if self._run[0] != run_id:
-            self._run = (run_id, _texts([(conventions.RUN_ID, run_id)]))
-        return b"%b%b%b%b" % (head.encode(), self._service, self._run[1], item[7].head)
+        if run_id != self._run_id or model is not self._model:
+            self._run_id, self._model = run_id, model
+            self._origin = b"%b%b%b" % (self._service, _texts([(conventions.RUN_ID, run_id)]), model.head)
+        return head.encode() + self._origin
 
     def _marked(self, payload: bytes, subject: str | None) -> bytes:
         """Add whose record it is and what was masked; hide the payload where it is to be encrypted."""
@@ -182,7 +174,7 @@ class Encoder:
         return payload + whose + redacted
 
     def _shortened(
-        self, item: Captured, start: bytes, batch: bytes, features: bytes | None, prediction: bytes | None
+        self, item: Captured, start: bytes, which: bytes, features: bytes | None, prediction: bytes | None
     ) -> bytes:
         """Return a body that is not too long: of long parts the size stays, of long texts head and tail."""
         parts, truncated = {"features": features, "prediction": prediction}, []
@@ -190,20 +182,15 @@ class Encoder:
             if part is not None and len(part) > _MOST_TEXT:
                 parts[name] = b'{"type":"json","length":%d}' % len(part)
                 truncated.append(name)
-        if any(text is not None and len(text) > _MOST_TEXT for text in item[10] or ()):
+        if any(len(text) > _MOST_TEXT for text in item[10] or ()):
             truncated.append("exception")
         payload = b"".join(b',"%b":%b' % (name.encode(), part) for name, part in parts.items() if part is not None)
         payload = self._marked(payload, item[13])
         noted = b',"truncated":' + json.dumps(truncated, separators=(",", ":")).encode()
-        body = b"".join((start, _outcome(item), batch, payload, noted))
+        body = b"".join((start, _outcome(item), which, payload, noted))
         if len(body) > _MOST_BODY:  # non-ASCII text that escapes made longer, or names without end
-            body = b"".join((start, _outcome((*item[:10], None, *item[11:])), batch, _EVERYTHING))
+            body = b"".join((start, _outcome((*item[:10], None, *item[11:])), which, _EVERYTHING))
         return body
-
-
-def is_json(part: object) -> bool:
-    """Whether features or a prediction are absent, or JSON already."""
-    return part is None or type(part) is bytes
 
 
 def event(name: str, fields: Mapping[str, Any]) -> bytes:
@@ -220,6 +207,13 @@ def event(name: str, fields: Mapping[str, Any]) -> bytes:
     fields = {conventions.EVENT_NAME: name, "schema_version": SCHEMA_VERSION, **fields}
     body = json.dumps(fields, separators=(",", ":"), allow_nan=False)[:-1].encode()
     return body.replace(b"\x7f", b"\\u007f")
+
+
+def _json(value: object) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # half a surrogate pair, or a number beyond 64 bits
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _texts(pairs: Iterable[tuple[str, str | None]]) -> bytes:
@@ -255,5 +249,5 @@ def _escaped(body: bytes) -> bytes:
     """Return a body as one line without control characters: what is JSON already may hold some in other forms."""
     text = body.decode("utf-8", "backslashreplace")
     if "\n" in text or "\r" in text:
-        text = json.dumps(json.loads(text + "}"), separators=(",", ":"))[:-1]
+        text = json.dumps(json.loads(text + "}"), separators=(",", ":"), allow_nan=False)[:-1]
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode()

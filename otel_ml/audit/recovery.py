@@ -54,7 +54,7 @@ def recover(directory: Path) -> list[Recovered]:
         except OSError as error:  # a full disk, say: the next process tries again
             health.warn_once(
                 f"audit:recover:{error.errno}",
-                "audit: %s was left by a process that was killed, and cannot be sealed (%s); the next start tries again",
+                "audit: %s was left by a process that was killed, and cannot be sealed (%s); the next start tries",
                 path, error.strerror or error,
             )  # fmt: skip
     return done

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,8 +67,9 @@ def _sealed(directory: Path) -> list[_Sealed]:
         for item in items:
             parsed = parse(item.name)
             if parsed is not None and not parsed[2]:
-                stat = item.stat()
-                found.append(_Sealed(Path(item.path), stat.st_mtime, stat.st_size))
+                with suppress(FileNotFoundError):  # someone else deletes, too
+                    stat = item.stat()
+                    found.append(_Sealed(Path(item.path), stat.st_mtime, stat.st_size))
     return sorted(found, key=lambda segment: (segment.sealed_at, segment.path.name))
 
 

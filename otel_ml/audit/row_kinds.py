@@ -7,27 +7,21 @@ told for a whole column goes row by row, with the same result.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import chain, pairwise
-from json.encoder import encode_basestring_ascii
 from typing import Any, Literal, Protocol
 
 from otel_ml import capture, redaction, summaries
-from otel_ml.plain_copy import copy_of
+from otel_ml.audit import row_columns
 from otel_ml.redaction import Redactor
 
 _MOST_NAMES = 256  # of a dict's keys in a copy
 _SMALL_ROW = 48 * 1024  # bytes, safely below the budget of a copy: nothing of such a row is cut
 _SAMPLED_ROW = 1024 * 1024  # bytes of an array above which its statistics are those of a sample
-_NUMBER_BYTES = 26
-_SHORT_TEXT = 256
+_FEW = 3  # rows that are not worth it to be taken together
 _LEAST_CARD = 10**14
-_LEAST_INTEGER = -(2**63)
-_NUMBERS: frozenset[type] = frozenset((float, int))
-_NO_TEXTS: frozenset[type] = _NUMBERS | {bool, type(None)}
+_NO_TEXTS: frozenset[type] = frozenset((float, int, bool, type(None)))
 
 
 class Rows(Protocol):
@@ -49,24 +43,6 @@ def masked(rows: Rows) -> Iterator[Any]:
     redactor = redaction.current()
     quick = rows.together(redactor) if redactor.repeatable else None  # else a callback wants to see each value
     return map(capture.features, rows.alone()) if quick is None else quick
-
-
-@dataclass(frozen=True, slots=True)
-class Loose:
-    """Rows that have nothing in common, and may hold other containers.
-
-    Args:
-        values: One plain value a row.
-    """
-
-    values: list[Any]
-
-    def alone(self) -> Iterator[Any]:
-        """See `Rows`."""
-        return iter(self.values)
-
-    def together(self, redactor: Redactor) -> None:
-        """See `Rows`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +121,13 @@ class Columns:
         rows = zip(*self.cells, strict=True)
         if self.kind == "unnamed":
             return map(list, rows)
-        names = _texts(self.names)
+        names = row_columns.texts_of(self.names)
         return (dict(zip(names, row, strict=True)) for row in rows)
 
     def together(self, redactor: Redactor) -> Iterator[Any] | None:
         """See `Rows`."""
         if self.kind == "scalar":
-            found = _masked_column(self.cells[0], redactor)
+            found = row_columns.masked(self.cells[0], redactor)
             return iter(found[0]) if found is not None and found[1] < _SMALL_ROW else None
         if self.kind == "unnamed":
             return self._lists(redactor)
@@ -161,16 +137,16 @@ class Columns:
         # In a list of texts one may be the name of the next; a list of many numbers is shown as statistics.
         if len(self.cells) > summaries.MOST_ROWS or not all(_NO_TEXTS.issuperset(map(type, c)) for c in self.cells):
             return None
-        columns = [found[0] for cells in self.cells if (found := _masked_column(cells, redactor)) is not None]
+        columns = [found[0] for cells in self.cells if (found := row_columns.masked(cells, redactor)) is not None]
         return map(list, zip(*columns, strict=True))
 
     def _dicts(self, redactor: Redactor) -> Iterator[dict[str, Any]] | None:
-        names = _texts(self.names)
+        names = row_columns.texts_of(self.names)
         judged = redactor.value(dict.fromkeys(names, 0))
-        budget = _SMALL_ROW - sum(map(_bytes_of, names))
+        budget = _SMALL_ROW - sum(map(row_columns.most_bytes, names))
         columns: list[Sequence[Any]] = []
         for cells, secret in zip(self.cells, judged.values(), strict=True):
-            found = _hidden_column(cells, secret) if secret else _masked_column(cells, redactor)
+            found = row_columns.hidden(cells, secret) if secret else row_columns.masked(cells, redactor)
             if found is None or (budget := budget - found[1]) < 0:
                 return None
             columns.append(found[0])
@@ -178,74 +154,36 @@ class Columns:
         return (dict(zip(shown, row, strict=False)) for row in zip(*columns, strict=True))
 
 
-def _texts(names: Sequence[Any]) -> list[str]:
-    """Return the names of columns as the keys that a copy of a row has; equal ones are kept apart."""
-    texts: dict[str, None] = {}
-    for name in names:
-        text = next(iter(copy_of({name: None}, mask=redaction.current().text)))
-        while text in texts:
-            text = f"{text} ({len(texts) + 1})"
-        texts[text] = None
-    return list(texts)
+@dataclass(frozen=True, slots=True)
+class Loose:
+    """Rows that may differ from each other, and may hold other containers.
 
+    Args:
+        values: One plain value a row.
+    """
 
-def _is_ordinary(cells: Sequence[Any]) -> bool:
-    """Whether a column has numbers only that are shown as they are: finite, in 64 bits, and no card's."""
-    kinds = set(map(type, cells))
-    if not kinds <= _NUMBERS:
-        return False
-    try:
-        return (
-            math.isfinite(sum(cells))
-            and max(cells) < _LEAST_CARD
-            and (kinds == {float} or min(cells) >= _LEAST_INTEGER)
-        )
-    except OverflowError:  # an integer that no float holds
-        return False
+    values: list[Any]
 
+    def alone(self) -> Iterator[Any]:
+        """See `Rows`."""
+        return iter(self.values)
 
-def _masked_column(cells: Sequence[Any], redactor: Redactor) -> tuple[Sequence[Any], int] | None:
-    """Return a column as it may be shown, and how many bytes a cell takes at most; None when cells hold cells."""
-    if _is_ordinary(cells):
-        return cells, _NUMBER_BYTES
-    known: dict[str, str] = {}
-    shown: list[Any] = []
-    add, longest = shown.append, _NUMBER_BYTES
-    missing = redactor.text("NaN")
-    moments = {kind for kind in set(map(type, cells)) if kind is datetime or _is_timestamp(kind)}
-    for cell in cells:
-        kind = type(cell)
-        if kind is str:
-            text = known.get(cell)
-            if text is None:
-                copy = cell if len(cell) <= _SHORT_TEXT and cell.isascii() else copy_of(cell, mask=redactor.text)
-                text = known[cell] = redactor.text(copy)
-                longest = max(longest, _bytes_of(copy))
-            add(text)
-        elif cell is None or kind is bool or (kind is float and -_LEAST_CARD < cell < _LEAST_CARD):
-            add(cell)
-        elif kind is float and cell != cell:  # noqa: PLR0124  NaN
-            add(missing)
-        else:
-            copy = datetime.isoformat(cell) if kind in moments else copy_of(cell, mask=redactor.text)
-            if isinstance(copy, (dict, list)):
+    def together(self, redactor: Redactor) -> Iterator[Any] | None:
+        """See `Rows`: dicts that have the same names are columns again."""
+        groups: dict[tuple[Any, ...], list[int]] = {}
+        for place, value in enumerate(self.values):
+            if type(value) is not dict:
                 return None
-            if isinstance(copy, str):
-                longest = max(longest, _bytes_of(copy))
-            add(redactor.value(copy))
-    return shown, longest
+            groups.setdefault(tuple(value), []).append(place)
+        shown: list[Any] = [None] * len(self.values)
+        for names, places in groups.items():
+            rows = [self.values[place] for place in places]
+            for place, row in zip(places, self._of_one_kind(names, rows, redactor), strict=True):
+                shown[place] = row
+        return iter(shown)
 
-
-def _is_timestamp(kind: type) -> bool:
-    return summaries.type_name(kind) == "pandas.Timestamp"
-
-
-def _hidden_column(cells: Sequence[Any], mask: str) -> tuple[Sequence[Any], int]:
-    """Return the mask for each cell that has a value."""
-    if set(map(type, cells)) <= {str, int, float, bool}:
-        return [mask] * len(cells), 0
-    return [None if copy_of(cell) is None else mask for cell in cells], 0
-
-
-def _bytes_of(text: str) -> int:
-    return len(encode_basestring_ascii(text)) + 16
+    def _of_one_kind(self, names: tuple[Any, ...], rows: list[Any], redactor: Redactor) -> Iterator[Any]:
+        found = None
+        if len(rows) > _FEW and names and set(map(type, names)) == {str}:
+            found = Columns("named", names, list(zip(*map(dict.values, rows), strict=True))).together(redactor)
+        return map(capture.features, rows) if found is None else found

@@ -11,6 +11,7 @@ from otel_ml.audit import row_copies, row_kinds
 from otel_ml.audit.row_copies import RowsCopy
 
 _MOST_BYTES = 32 * 1024 * 1024  # half of what the queue holds by default: one larger batch would be dropped there
+_SUMMARY_BYTES = 1024
 
 
 class Batch:
@@ -51,18 +52,33 @@ class Batch:
             batch = cls.__new__(cls)
             batch._kind = summaries.type_name(type(features))
             batch.length = length
-            batch._fill(features, prediction, max_rows)
+            batch.is_summary = length > max_rows or row_copies.size(features) > _MOST_BYTES
+            batch._features = capture.features(features) if batch.is_summary else row_copies.copied(features)
+            batch.size = _size_of(batch._features)
+            batch.predicted(prediction)
             return batch
         except Exception as error:  # a subclass of a known class may do anything
             health.internal_error("copy of a batch", error)
             return None
 
-    def _fill(self, features: object, prediction: object, max_rows: int) -> None:
-        self.is_summary = self.length > max_rows or row_copies.size(features) > _MOST_BYTES
-        self._features = capture.features(features) if self.is_summary else row_copies.copied(features)
-        is_split = not self.is_summary and row_copies.length(prediction, of_scalars=True) == self.length
-        self._prediction = row_copies.copied(prediction) if is_split else capture.features(prediction)
-        self.size = sum(copy.size if type(copy) is RowsCopy else 1024 for copy in (self._features, self._prediction))
+    def predicted(self, prediction: object) -> None:
+        """Add what a call has returned to a batch that was copied before it, for the model may change its input.
+
+        Never raises.
+
+        Args:
+            prediction: See `of`.
+        """
+        self._prediction = None
+        if prediction is None:
+            return
+        try:
+            is_split = not self.is_summary and row_copies.length(prediction, of_scalars=True) == self.length
+            self._prediction = row_copies.copied(prediction) if is_split else capture.features(prediction)
+        except Exception as error:  # as above
+            health.internal_error("copy of a batch", error)
+            self._prediction = f"<type {summaries.type_name(type(prediction))}>"
+        self.size += _size_of(self._prediction)
 
     def rows(self) -> Iterator[tuple[int, Any, Any]]:
         """Yield each row's index, features and prediction: plain, masked, bounded data that JSON can hold.
@@ -84,3 +100,7 @@ class Batch:
         except Exception as error:  # such as a key that is no key any more as plain data
             health.internal_error("reading of a batch", error)
             return repeat(f"<type {self._kind}>")
+
+
+def _size_of(copy: RowsCopy | Any) -> int:
+    return copy.size if type(copy) is RowsCopy else _SUMMARY_BYTES

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from otel_ml.audit import suspects
 from otel_ml.audit.extras import require
 from otel_ml.audit.segment import OPEN, SEALED, parse
 from otel_ml.errors import Error
@@ -28,11 +29,13 @@ class Source:
         stem: Its name without endings; the same for all of its files.
         lines: Its JSON lines, or None when they are gone.
         parquet: Its compacted copy, or None.
+        confirmed: Of a segment whose sync failed, the last sequence number that is known to be on the disk.
     """
 
     stem: str
     lines: Path | None
     parquet: Path | None = None
+    confirmed: int | None = None
 
     @property
     def segment(self) -> str:
@@ -59,7 +62,11 @@ def find(directory: Path) -> list[Source]:
         for name in _names(folder)
         if name.endswith(_PARQUET) and not name.startswith(".")
     }
-    return [Source(stem, lines.get(stem), compacted.get(stem)) for stem in sorted(lines.keys() | compacted.keys())]
+    doubtful = suspects.find(directory)
+    return [
+        Source(stem, lines.get(stem), compacted.get(stem), doubtful.get(f"{stem}{SEALED}"))
+        for stem in sorted(lines.keys() | compacted.keys())
+    ]
 
 
 def _names(directory: Path) -> set[str]:
@@ -119,6 +126,10 @@ def _blocks(source: Source) -> Iterator[bytes]:
     if file is None:
         return
     with file:
+        if source.confirmed is not None:
+            lines = suspects.counted_lines(Path(file.name), source.segment, source.confirmed)
+            yield from [b"\n".join(lines)] if lines else []
+            return
         rest = b""
         while data := file.read(_BLOCK):
             rest += data

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from otel_ml.audit import place, sources
+from otel_ml.audit import manifest, place, sources
 from otel_ml.audit.query import query
 
 _TOTALS: Final = """
@@ -42,6 +42,7 @@ class Stats:
         first: Time of the oldest record, UTC; None when there is none.
         last: Time of the newest record.
         lost: Records that gaps stand for, by reason.
+        holds: Why records are kept from being deleted, by the identity of each legal hold.
     """
 
     directory: Path
@@ -59,6 +60,7 @@ class Stats:
     first: datetime | None
     last: datetime | None
     lost: dict[str, int]
+    holds: dict[str, str]
 
 
 def stats(*, directory: str | Path | None = None) -> Stats:
@@ -84,6 +86,7 @@ def stats(*, directory: str | Path | None = None) -> Stats:
         parquet_bytes=sum(_size(source.parquet) for source in found),
         outcomes=outcomes["number"],
         lost={row["reason"]: row["number"] for row in query(_LOST, directory=folder)},
+        holds={hold.id: hold.reason for hold in manifest.read(folder).holds.values()},
         **totals,
     )
 

@@ -212,7 +212,7 @@ class Trail:
         """Append lines to a segment; `keep` is for those that another one gets when this one fails."""
         chain = self._chain
         seq, root = self._position()
-        data = b"".join(map(chain.seal, bodies))
+        data = chain.seal_all(bodies)
         try:
             segment.append(data)
         except OSError:
@@ -282,7 +282,11 @@ class Trail:
             segment.is_set_aside = True
             segment.end = segment.end or self._position()
             confirmed, root = unsynced.confirmed
-            fields: dict[str, object] = {"confirmed_seq": confirmed - 1, "confirmed": root.hex(), "error": error.strerror or str(error)}
+            fields: dict[str, object] = {
+                "confirmed_seq": confirmed - 1,
+                "confirmed": root.hex(),
+                "error": error.strerror or str(error),
+            }
             if isinstance(error, FileNotFoundError):
                 health.count_dropped("audit", "segment_removed", max(0, confirmed - segment.first_seq - 1))
             self._jobs.submit(lambda: self._finish(segment, manifest.SUSPECT, fields))

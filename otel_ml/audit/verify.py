@@ -65,7 +65,7 @@ class Report:
         return f"{len(self.ends)} chains of {self.segments} segments hold, {self.lines} lines"
 
 
-class _Broken(Exception):  # noqa: N818  it carries the problem to the loop over the chains
+class _Broken(Exception):
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
 
@@ -127,10 +127,7 @@ def _check_process(directory: Path, names: list[str], walk: _Walk) -> bytes:
     chain: Chain | None = None
     for name in names:
         path = _path_of(directory, name)
-        if path is None:
-            chain = _pass_over(directory, name, chain)
-        else:
-            chain = _Segment(path, name, walk).check(chain)
+        chain = _pass_over(directory, name, chain) if path is None else _Segment(path, name, walk).check(chain)
     return b"" if chain is None else chain.root
 
 
@@ -212,7 +209,9 @@ class _Segment:
         if before is None and previous is None:
             return Chain(start_of(self.name))
         if before is None or previous != before.root.hex():
-            raise self._broken(seq if before is not None else stated, "the segment before it is missing, or was changed")
+            raise self._broken(
+                seq if before is not None else stated, "the segment before it is missing or changed"
+            )
         return before
 
     def _end(self, chain: Chain, line: bytes, first: int, *, is_open: bool) -> None:
@@ -231,7 +230,9 @@ class _Segment:
     def _end_suspect(self, chain: Chain, suspect: dict[str, Any]) -> Chain:
         confirmed = _number(suspect, "confirmed_seq")
         if chain.seq <= confirmed:
-            raise self._broken(chain.seq, "the line is missing, and was on the disk before a sync of the segment failed")
+            raise self._broken(
+                chain.seq, "the line is missing, and was on the disk before a sync failed"
+            )
         missing = _number(suspect, "last_seq") + 1 - chain.seq
         self.walk.notes.append(f"{self.name}: a sync failed; {missing} lines of it are only in the next segment")
         return _behind(suspect)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +14,9 @@ from otel_ml.cli import audit_output, render
 
 DAMAGED = 1
 """Exit code when a chain does not hold, or a segment cannot be read."""
+
+NOTHING_ERASED = 1
+"""Exit code when there was nothing to erase."""
 
 app = typer.Typer(
     name="audit",
@@ -88,6 +92,62 @@ def export(
 
     rows = write(destination, NAMED.get(sql or "", sql or EVERYTHING), directory=directory)
     _say(f"Wrote {render.number(rows, 'row')} to {destination}.")
+
+
+@app.command()
+def verify(directory: Directory = None) -> None:
+    """Check that no record was changed, deleted or put elsewhere; name the first bad one of each chain."""
+    from otel_ml import audit  # noqa: PLC0415
+
+    report = audit.verify(directory=directory)
+    for note in report.notes:
+        _say(f"note: {note}")
+    if report:
+        _say(str(report))
+    for problem in report.problems:
+        print(f"otel-ml: {render.printable(str(problem))}", file=sys.stderr)
+    raise typer.Exit(0 if report else DAMAGED)
+
+
+@app.command()
+def erase(
+    subject: Annotated[
+        str, typer.Option("--subject", help="What `subject=` was given, or the records' pseudonym.", metavar="SUBJECT")
+    ],
+    directory: Directory = None,
+) -> None:
+    """Destroy the key of a subject: its encrypted records become unreadable everywhere, and the chain still holds."""
+    from otel_ml import audit  # noqa: PLC0415
+
+    if not audit.erase(subject, directory=directory):
+        print("otel-ml: there is no key of this subject, so nothing was erased", file=sys.stderr)
+        raise typer.Exit(NOTHING_ERASED)
+    _say("Erased. Copies that were exported or backed up with their keys before are not covered.")
+
+
+@app.command()
+def hold(
+    reason: Annotated[str, typer.Argument(help="Why; it is put on record.", metavar="REASON")],
+    since: Annotated[datetime | None, typer.Option("--since", help="From this time on, UTC.")] = None,
+    until: Annotated[datetime | None, typer.Option("--until", help="Until this time, UTC.")] = None,
+    directory: Directory = None,
+) -> None:
+    """Keep records from being deleted by retention, all of them or those of a time span."""
+    from otel_ml import audit  # noqa: PLC0415
+
+    _say(f"Held: {audit.hold(reason, since=since, until=until, directory=directory)}")
+
+
+@app.command()
+def release(
+    identity: Annotated[str, typer.Argument(help="What `hold` printed, and `stats` prints.", metavar="HOLD")],
+    directory: Directory = None,
+) -> None:
+    """End a legal hold."""
+    from otel_ml import audit  # noqa: PLC0415
+
+    audit.release(identity, directory=directory)
+    _say(f"Released: {identity}")
 
 
 @app.command()

@@ -148,6 +148,7 @@ def print_stats(found: Stats) -> None:
         "subjects": f"{found.subjects:,}",
         "from": f"{found.first} UTC" if found.first else "",
         "to": f"{found.last} UTC" if found.last else "",
+        "held": ", ".join(f"{reason} ({identity})" for identity, reason in found.holds.items()) or "-",
         "lost": ", ".join(f"{number:,} by {reason}" for reason, number in found.lost.items()) or "0",
     }
     for name, value in rows.items():

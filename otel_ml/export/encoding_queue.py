@@ -64,7 +64,7 @@ class BlockSender(QueueThread[Block]):
             self.wake()
         return granted
 
-    def put(self, block: Block, reserved: int) -> None:
+    def put_block(self, block: Block, reserved: int) -> None:
         """Queue a block for which there is a reservation.
 
         Args:
@@ -180,7 +180,7 @@ class EncodingQueue(ItemQueue[T]):
             health.count_dropped(self._signal, "encode_failed", len(batch))
             health.internal_error(f"encoding of {self._signal}", error)
         finally:
-            self._blocks.put(block, number)
+            self._blocks.put_block(block, number)
 
     def wake(self) -> None:
         """Have both threads look at their queues now."""

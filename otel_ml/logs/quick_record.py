@@ -18,7 +18,6 @@ from functools import lru_cache
 from typing import Any, Final
 
 _COMPARED: Final = ((3, 11), (3, 12), (3, 13), (3, 14), (3, 15))
-_HAS_TASKS: Final = sys.version_info >= (3, 12)
 _level_name: Final = logging.getLevelName
 _ATOMS: Final = frozenset({str, int, float, bool, type(None)})  # none is a mapping
 _TIMES: Final = ("created", "msecs", "relativeCreated")
@@ -72,7 +71,7 @@ def make(  # noqa: PLR0917  the arguments are logging's
     fields["threadName"] = threading.current_thread().name if wants_thread else None
     fields["processName"] = _process_name() if logging.logMultiprocessing else None
     fields["process"] = _pid if logging.logProcesses else None
-    if _HAS_TASKS:
+    if sys.version_info >= (3, 12):
         fields["taskName"] = _task_name() if logging.logAsyncioTasks else None
     return record
 

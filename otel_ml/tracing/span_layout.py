@@ -31,7 +31,8 @@ class SpanLayout(SpanState, sdk.Span):
         self._shared = shared
         self._name, self._parent, self._kind, self._span_context = name, parent, kind, context
         self._trace_flags = context.trace_flags if known else sdk_layout.FLAGS[TraceFlags.SAMPLED]
-        self._sampled = bool(self._trace_flags & TraceFlags.SAMPLED)
+        flags: object = self._trace_flags
+        self._sampled = isinstance(flags, int) and bool(flags & TraceFlags.SAMPLED)
         self._trace_id = context.trace_id if known else 0
         self._span_id = context.span_id if known else 0
         self._trace_state = context.trace_state if known else None

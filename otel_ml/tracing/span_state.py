@@ -191,7 +191,8 @@ class SpanState:
             for emit in switch.emitters:
                 emit(self)
         else:
-            shared.processor._on_ending(self)
+            span: Any = self  # it is one of the SDK's, by its sub-class
+            shared.processor._on_ending(span)
             shared.processor.on_end(self._readable_span())
 
     def _settle(self) -> None:

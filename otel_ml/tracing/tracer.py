@@ -147,7 +147,7 @@ class Tracer(sdk.Tracer):
         record_end_metrics = self._tracer_metrics.start_span(parent, result.decision)
         if not recording:
             return NonRecordingSpan(context=span_context)
-        span = blank(self.span_class)
+        span: Span = blank(self.span_class)
         span._begin(self._shared, name, span_context, parent, kind)
         span._record_exception, span._set_status_on_exception = record_exception, set_status_on_exception
         span._record_end_metrics = record_end_metrics

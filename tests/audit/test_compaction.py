@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from otel_ml import health
-from otel_ml.audit import compaction, query
+from otel_ml.audit import compaction
+from otel_ml.audit.query import query
 from segments import Process
 from support import run_python
 
@@ -108,7 +109,7 @@ def test_what_a_killed_compaction_left_is_tidied_up(trail: Path) -> None:
     assert run_python(code).returncode == -9
     assert [path.name for path in trail.glob("parquet/.*.tmp")] == [f".{segment.stem}.tmp"]
     assert list(trail.glob("parquet/*.parquet")) == []
-    assert query.query("SELECT count(*) AS n FROM predictions", directory=trail) == [{"n": 1}]
+    assert query("SELECT count(*) AS n FROM predictions", directory=trail) == [{"n": 1}]
     assert compaction.compact(trail).segments == 1
     assert sorted(path.name for path in trail.glob("parquet/[!.]*")) == [f"{segment.stem}.parquet"]
     assert list(trail.glob("parquet/.*.tmp")) == []

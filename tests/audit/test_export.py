@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from otel_ml import ConfigurationError
 from otel_ml.audit.export import export
-from otel_ml.audit.query import QueryError
+from otel_ml.audit.statements import QueryError
 from segments import Process
 
 

@@ -10,8 +10,8 @@ import pytest
 import sqlglot
 
 from otel_ml import ConfigurationError
-from otel_ml.audit import query
 from otel_ml.audit.named_queries import NAMED, named
+from otel_ml.audit.query import query
 from segments import START, Process
 
 
@@ -52,7 +52,7 @@ def test_an_unknown_name_lists_those_that_there_are(trail: Path) -> None:
 @pytest.mark.parametrize("name", NAMED)
 def test_another_engine_gives_the_same_answer(trail: Path, name: str) -> None:
     """The records were shipped elsewhere, here to polars; the question stays."""
-    rows = query.query("SELECT * EXCLUDE (features, redacted, truncated) FROM predictions", directory=trail)
+    rows = query("SELECT * EXCLUDE (features, redacted, truncated) FROM predictions", directory=trail)
     records = polars.DataFrame([{**row, "features": "{}"} for row in rows], infer_schema_length=None)
     there = named(name, connection=ibis.polars.connect({"predictions": records}))
     here = named(name, directory=trail)

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from otel_ml.audit import compaction, place, query, sources
-from otel_ml.audit.query import QueryError
+from otel_ml.audit import compaction, place, sources
+from otel_ml.audit.query import query
+from otel_ml.audit.statements import QueryError
 from segments import START, Process
 from support import run_python
 
@@ -59,7 +60,7 @@ def trail(tmp_path: Path) -> Path:
 
 
 def values(trail: Path, sql: str) -> list[tuple[object, ...]]:
-    return [tuple(row.values()) for row in query.query(sql, directory=trail)]
+    return [tuple(row.values()) for row in query(sql, directory=trail)]
 
 
 def test_open_sealed_and_compacted_segments_are_one_table(trail: Path) -> None:
@@ -72,7 +73,7 @@ def test_open_sealed_and_compacted_segments_are_one_table(trail: Path) -> None:
     process.seal()
     process.prediction(record_id="c")
     Process(trail, pid=4712).prediction(record_id="d")
-    rows = query.query("SELECT record_id, segment FROM predictions ORDER BY 1", directory=trail)
+    rows = query("SELECT record_id, segment FROM predictions ORDER BY 1", directory=trail)
     assert [row["record_id"] for row in rows] == ["a", "b", "c", "d"]
     assert len({row["segment"] for row in rows}) == 4
     assert len(list(trail.glob("**/*.parquet"))) == 1
@@ -90,7 +91,7 @@ def test_an_answer_has_a_column_for_each_field(trail: Path) -> None:
             record_id="b", otel_ml__status="error", severity_number=17, error__type="ValueError",
             exception__message="could not", exception__stacktrace="Traceback", prediction=None, rows=50_000,
         )  # fmt: skip
-    good, failed = query.query("SELECT * FROM predictions ORDER BY record_id", directory=trail)
+    good, failed = query("SELECT * FROM predictions ORDER BY record_id", directory=trail)
     assert good["time"] == datetime(2026, 11, 22, 16, 39, 48, 1500)
     assert good["features"] == {"amount": 12.5, "country": "DE"}
     assert good["prediction"] == 0.25
@@ -129,9 +130,9 @@ def test_parquet_and_lines_give_the_same_answer(
         for one in features:
             process.prediction(features=one, prediction=prediction, exception__message=text)
     sql = "SELECT * FROM predictions ORDER BY seq"
-    from_lines = query.query(sql, directory=trail)
+    from_lines = query(sql, directory=trail)
     assert compaction.compact(trail).segments == 1
-    assert query.query(sql, directory=trail) == from_lines
+    assert query(sql, directory=trail) == from_lines
     assert [row["features"] for row in from_lines] == features
     assert from_lines[0]["prediction"] == prediction
     assert from_lines[0]["exception_message"] == text
@@ -162,13 +163,13 @@ def test_a_damaged_sealed_segment_is_an_error_that_says_what_to_do(trail: Path) 
     whole = sealed.read_bytes()
     sealed.write_bytes(whole[:-5])
     with pytest.raises(QueryError, match=r"half a line.*audit verify"):
-        query.query("SELECT * FROM predictions", directory=trail)
+        query("SELECT * FROM predictions", directory=trail)
     sealed.write_bytes(whole.replace(b'"duration_ms":', b'"duration_ms",'))
     with pytest.raises(QueryError, match=r"Malformed JSON(.|\n)*audit verify"):
-        query.query("SELECT * FROM predictions", directory=trail)
+        query("SELECT * FROM predictions", directory=trail)
     sealed.write_bytes(whole.replace(b'"duration_ms":1.5', b'"duration_ms":"soon"'))
     with pytest.raises(QueryError, match=r"Conversion Error(.|\n)*audit verify"):
-        query.query("SELECT * FROM predictions", directory=trail)
+        query("SELECT * FROM predictions", directory=trail)
 
 
 def test_outcomes_and_gaps_are_views_of_their_own(trail: Path) -> None:
@@ -187,7 +188,7 @@ def test_outcomes_and_gaps_are_views_of_their_own(trail: Path) -> None:
 def test_an_empty_trail_has_no_rows_but_all_columns(trail: Path) -> None:
     """Before the first record the same SQL works."""
     trail.mkdir()
-    assert query.query("SELECT model_version, features->>'x' FROM predictions", directory=trail) == []
+    assert query("SELECT model_version, features->>'x' FROM predictions", directory=trail) == []
     assert values(trail, "SELECT count(*) FROM outcomes") == [(0,)]
 
 
@@ -195,8 +196,8 @@ def test_parameters_take_the_place_of_values(trail: Path) -> None:
     """By position and by name."""
     with Process(trail) as process:
         process.prediction(record_id="it's")
-    assert len(query.query("SELECT * FROM predictions WHERE record_id = ?", ["it's"], directory=trail)) == 1
-    assert len(query.query("SELECT * FROM predictions WHERE record_id = $id", {"id": "it's"}, directory=trail)) == 1
+    assert len(query("SELECT * FROM predictions WHERE record_id = ?", ["it's"], directory=trail)) == 1
+    assert len(query("SELECT * FROM predictions WHERE record_id = $id", {"id": "it's"}, directory=trail)) == 1
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -216,7 +217,7 @@ def test_sql_neither_writes_nor_reads_outside(trail: Path, tmp_path: Path, attac
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     places = {"file": parquet, "folder": tmp_path, "secret": tmp_path / "secret"}
     with pytest.raises(QueryError):
-        query.query(attack.format(serialized=serialized.replace("'", "''"), **places), directory=trail)
+        query(attack.format(serialized=serialized.replace("'", "''"), **places), directory=trail)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
@@ -239,7 +240,7 @@ def test_reading_sql_of_any_form_is_answered(trail: Path, sql: str) -> None:
     """What reads only is not in the way of the rule."""
     with Process(trail) as process:
         process.prediction()
-    assert query.query(sql, directory=trail)
+    assert query(sql, directory=trail)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +257,7 @@ def test_a_wrong_statement_is_said(trail: Path, sql: str, message: str) -> None:
     """What was expected and what was received."""
     trail.mkdir()
     with pytest.raises(QueryError, match=message):
-        query.query(sql, directory=trail)
+        query(sql, directory=trail)
 
 
 def test_variables_of_the_program_are_no_tables(trail: Path) -> None:
@@ -265,7 +266,7 @@ def test_variables_of_the_program_are_no_tables(trail: Path) -> None:
     secret = pytest.importorskip("pyarrow").table({"a": [1]})
     assert secret
     with pytest.raises(QueryError, match="secret does not exist"):
-        query.query("SELECT * FROM secret", directory=trail)
+        query("SELECT * FROM secret", directory=trail)
 
 
 def test_a_query_while_segments_are_sealed_and_compacted_sees_each_record_once(trail: Path) -> None:
@@ -326,7 +327,7 @@ def test_relative_times_are_utc(trail: Path) -> None:
         from otel_ml.audit import query
         time.tzset()
         condition = "abs(epoch(time) - epoch(now())) < 60 AND time > now() - INTERVAL 1 MINUTE AND time <= now()"
-        print(query.query(f"SELECT count(*) AS n FROM predictions WHERE {{condition}}", directory={str(trail)!r}))
+        print(query(f"SELECT count(*) AS n FROM predictions WHERE {{condition}}", directory={str(trail)!r}))
         """,
         env={"TZ": "Pacific/Auckland"},
     )
@@ -346,7 +347,7 @@ def test_without_the_extra_an_error_says_what_to_install(trail: Path) -> None:
                         raise ModuleNotFoundError(name, name=name)
             sys.meta_path.insert(0, Hide())
             from otel_ml.audit import query
-            query.query("SELECT 1", directory={str(trail)!r})
+            query("SELECT 1", directory={str(trail)!r})
             """
         )
         assert f"{missing}: expected to be installed to query the audit trail" in done.stderr

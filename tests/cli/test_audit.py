@@ -16,7 +16,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from otel_ml.audit.query import QueryError
+from otel_ml.audit.statements import QueryError
 from otel_ml.cli.audit import app
 from segments import Process
 

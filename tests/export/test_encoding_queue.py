@@ -177,7 +177,7 @@ def test_requests_are_no_larger_than_receivers_take():
     )
     for _ in range(10):
         assert sender.reserve(1) == 1
-        sender.put(Block(1, bytes(1024 * 1024)), 1)
+        sender.put_block(Block(1, bytes(1024 * 1024)), 1)
     assert sender.close(20)
     assert sum(sizes) == 10 * 1024 * 1024
     assert max(sizes) == 3 * 1024 * 1024

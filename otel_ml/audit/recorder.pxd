@@ -1,0 +1,16 @@
+cimport cython
+
+from otel_ml.tracing.span_state cimport SpanState
+
+cdef class Recorder:
+    cdef object _count, _max_rows, _millisecond, _prefix, _pseudonym, _writer
+    cdef bint _waits
+
+    @cython.locals(state=SpanState)
+    cpdef put(
+        self, record_id, started_ns, seconds, span, run_id, model, status, error_type, failure, features, prediction,
+        subject
+    )
+
+cdef _simple(value)
+cdef bint _is_simple(redactor, dict features)

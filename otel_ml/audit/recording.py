@@ -1,0 +1,106 @@
+"""What `configure` does for the audit trail: the pipeline, and the recorder that inference calls find."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from otel_ml import conventions
+from otel_ml.audit import active, setup
+from otel_ml.audit.pseudonyms import Pseudonyms
+from otel_ml.audit.record import Model, Service
+from otel_ml.audit.recorder import Recorder
+from otel_ml.audit.setup import AuditPipeline
+from otel_ml.audit.subjects import SubjectKeys
+from otel_ml.instruments import instruments
+from otel_ml.options import Audit
+
+
+class Recording:
+    """An audit trail that the inference calls of this process go to, as one of the pipelines of `Telemetry`.
+
+    Args:
+        options: Bounds, durability, sizes and ages.
+        directory: Audit directory; the one that `options` names goes before it.
+        resource: Attributes of the resource, whose service the records name.
+        mask: Text that stands for a masked value.
+
+    Raises:
+        MissingExtraError: Subjects are to be encrypted, and `cryptography` is not installed.
+    """
+
+    def __init__(self, options: Audit, directory: Path, resource: Mapping[str, Any], mask: str) -> None:
+        directory = (options.directory or directory).expanduser().absolute()
+        subjects = SubjectKeys(directory) if options.encrypt_subjects else None
+        self._pipeline: AuditPipeline = setup.start(
+            options, directory=directory, service=_service(resource), mask=mask, subjects=subjects
+        )
+        self._directory = directory
+        self._pseudonyms: Pseudonyms | None = None
+        self._recorder = Recorder(
+            self._pipeline.writer, options.max_rows, waits=options.durability == "sync", pseudonym=self._pseudonym,
+            count=Counts().add,
+        )  # fmt: skip
+        active.add(self._pipeline)
+        instruments.recorder = self._recorder
+
+    def wake(self) -> None:
+        """Have the writer look at its queue now."""
+        self._pipeline.wake()
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything recorded before is on the disk; False when `timeout` seconds were not enough."""
+        return self._pipeline.flush(timeout)
+
+    def close(self, timeout: float) -> bool:
+        """Take the recorder away from inference calls, write and seal what there is, and stop."""
+        if instruments.recorder is self._recorder:
+            instruments.recorder = None
+        active.remove(self._pipeline)
+        return self._pipeline.close(timeout)
+
+    def _pseudonym(self, subject: object) -> str | None:
+        if self._pseudonyms is None:  # not before it is needed: it makes a file
+            self._pseudonyms = Pseudonyms(self._directory)
+        return self._pseudonyms.of(subject)
+
+
+class Counts:
+    """Records by model and status, as the counter `otel_ml.audit.records`."""
+
+    def __init__(self) -> None:
+        self._bound: object = None
+        self._known: dict[tuple[str, str | None, str], Any] = {}
+
+    def add(self, model: Model, status: str, number: int) -> None:
+        """Count records.
+
+        Args:
+            model: Whose calls they are of.
+            status: How these ended.
+            number: How many.
+        """
+        if self._bound is not instruments.bound:
+            self._bound, self._known = instruments.bound, {}
+        key = (model.name, model.version, status)
+        add = self._known.get(key)
+        if add is None:
+            add = self._known[key] = self._adder(*key)
+        add(number)
+
+    @staticmethod
+    def _adder(name: str, version: str | None, status: str) -> Any:
+        attributes = {conventions.MODEL_NAME: name, conventions.STATUS: status}
+        if version is not None:
+            attributes[conventions.MODEL_VERSION] = version
+        bind = getattr(instruments.audit_records, "bind", None)
+        if bind is not None:
+            return bind(attributes).add
+        return lambda number: instruments.audit_records.add(number, attributes)
+
+
+def _service(resource: Mapping[str, Any]) -> Service:
+    names = ("service.name", "service.version", "service.instance.id", "deployment.environment.name")
+    name, *others = [None if resource.get(key) is None else str(resource[key]) for key in names]
+    return Service(name or "", *others)
