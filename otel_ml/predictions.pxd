@@ -3,10 +3,12 @@ cimport cython
 from otel_ml.capture cimport rows_and_columns
 from otel_ml.instruments cimport Instruments
 from otel_ml.operations cimport Operation, Spec
+from otel_ml.primitives cimport item
 from otel_ml.series cimport Series
 from otel_ml.variants cimport Variant
 
 cdef Instruments instruments
+cdef object RUN_KEY, get_context, inherited
 
 cdef class PredictionSpec:
     cdef public Spec base

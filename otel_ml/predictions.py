@@ -12,10 +12,12 @@ from typing import Any, Final
 
 from otel_ml import capture, conventions, exceptions, health
 from otel_ml.capture import rows_and_columns
+from otel_ml.current_span import get_context
 from otel_ml.errors import ConfigurationError
-from otel_ml.execution import current_run
+from otel_ml.execution import RUN_KEY, inherited
 from otel_ml.instruments import instruments
 from otel_ml.operations import Operation, Spec
+from otel_ml.primitives import item
 from otel_ml.series import SeriesBy
 from otel_ml.variants import Variant, Variants
 
@@ -183,7 +185,9 @@ class Prediction(Operation):
                     known.get(conventions.MODEL_VERSION),
                     known.get(conventions.FEATURE_VERSION),
                 )
-            run = current_run()
+            run = item(get_context(), RUN_KEY)
+            if run is None:
+                run = inherited()
             started, ended = self._started_ns or 0, self._ended_ns or 0
             recorder.put(
                 self._record_id, started, (ended - started) / 1e9, self.span, None if run is None else run.id,

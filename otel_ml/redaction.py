@@ -72,7 +72,7 @@ class Redactor:
         if not self._enabled:
             return value
         try:
-            if self._is_harmless(value):
+            if self.is_harmless(value):
                 return value
             return str(self._called("", self._text(value)))
         except Exception as error:  # fail closed
@@ -128,7 +128,12 @@ class Redactor:
         health.internal_error("redaction", error)
         return self._mask
 
-    def _is_harmless(self, value: object) -> bool:
+    @property
+    def plain_names(self) -> set[str] | None:
+        """Names known to need no masking, whose values may be shown if they need none; None: ask for each."""
+        return self._names.plain if self._callback is None and self._enabled else None
+
+    def is_harmless(self, value: object) -> bool:
         """Whether a value is a text that certainly stays as it is."""
         return self._asks_nobody and type(value) is str and len(value) <= LONGEST_TEXT and self._prefilter.passes(value)
 
@@ -191,7 +196,7 @@ class Redactor:
         is_card = (kind is int or kind is float) and personal_data.is_card_number(value)  # type: ignore[arg-type]
         return self._mask if is_card else value
 
-    def is_plain(self, value: dict[Any, object]) -> bool:
+    def _is_plain(self, value: dict[Any, object]) -> bool:
         """Whether a mapping certainly stays as it is: known names, and numbers or harmless texts."""
         if type(value) is not dict or self._callback is not None or not self._names.plain.issuperset(value):
             return False
@@ -200,12 +205,12 @@ class Redactor:
             if kind in _NUMBERS:
                 if 10**14 <= item < 10**16:  # type: ignore[operator]  # may be a card
                     return False
-            elif kind is not bool and item is not None and not self._is_harmless(item):
+            elif kind is not bool and item is not None and not self.is_harmless(item):
                 return False
         return True
 
     def _dict(self, value: dict[Any, object], seen: dict[int, object], depth: int) -> dict[Any, object]:
-        if self.is_plain(value):
+        if self._is_plain(value):
             return value
         masked: dict[Any, object] = {}
         changed = False

@@ -20,7 +20,7 @@ from otel_ml.errors import ConfigurationError
 from otel_ml.options import Audit, Logs, Metrics, Redaction, Traces
 
 Signal = Literal["traces", "metrics", "logs"]
-Options = TypeVar("Options", Logs, Metrics, Redaction, Traces)
+Options = TypeVar("Options", Audit, Logs, Metrics, Redaction, Traces)
 
 DEFAULT_PROMETHEUS_PORT = 9464
 

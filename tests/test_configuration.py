@@ -379,11 +379,33 @@ def test_threads_take_the_context_along(tmp_path: Path) -> None:
     assert record["span_id"] == spans(directory)["outer"]["spanId"]
 
 
-def test_the_audit_trail_is_announced_not_pretended() -> None:
-    """Asking for what is not there is an error that says so."""
+def test_options_of_the_audit_trail_are_checked() -> None:
+    """What are no options of it is an error that says what would be."""
     done = run_python("import otel_ml; otel_ml.configure(audit=object())")
-    assert "The audit trail is not part of this release" in done.stderr
+    assert "expected otel_ml.Audit(...) or False" in done.stderr
     assert done.returncode != 0
+
+
+def test_without_an_audit_trail_nothing_is_put_on_record(tmp_path: Path) -> None:
+    """`audit=False` leaves no folder; with the default, a prediction is a line there."""
+    code = """
+        import otel_ml
+        from pathlib import Path
+        @otel_ml.inference(model="m")
+        def predict(x): return x
+        telemetry = otel_ml.configure(logs=False, audit=False)
+        predict({"a": 1})
+        telemetry.shutdown()
+        assert not list(Path(".otel_ml").glob("audit/*.jsonl"))
+        telemetry = otel_ml.configure(logs=False)
+        predict({"a": 1})
+        telemetry.shutdown()
+        [segment] = Path(".otel_ml").glob("audit/*-000001.jsonl")
+        assert segment.read_text().count('"event.name":"otel_ml.prediction"') == 1
+        assert otel_ml.audit.verify()
+    """
+    done = run_python(code)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_exception_in_the_program_reaches_python_untouched_and_is_flushed(tmp_path: Path) -> None:

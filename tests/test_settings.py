@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from otel_ml import ConfigurationError, Logs, Metrics, Redaction, Traces, environment_table, settings
+from otel_ml import Audit, ConfigurationError, Logs, Metrics, Redaction, Traces, environment_table, settings
 
 
 def resolved(**arguments: Any) -> settings.Settings:
@@ -202,7 +202,7 @@ def test_every_variable_of_the_table_sets_an_option_that_exists() -> None:
     import dataclasses
 
     options = {
-        f"{kind.__name__}.{f.name}" for kind in (Logs, Metrics, Redaction, Traces) for f in dataclasses.fields(kind)
+        f"{kind.__name__}.{f.name}" for kind in (Audit, Logs, Metrics, Redaction, Traces) for f in dataclasses.fields(kind)
     }
     plain = {"service_name", "service_version", "environment", "directory"}
     assert {variable.option for variable in environment_table.TABLE} <= options | plain

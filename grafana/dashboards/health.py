@@ -15,7 +15,7 @@ from collectors import COLLECTOR, QUEUE, all_signals
 from grafana_foundation_sdk.builders import dashboard
 from layout import Line, Section, evenly, fill, new
 
-AUDIT_RECEIVER: Final = 'receiver="file_log/audit"'
+SHIPPED: Final = f'{COLLECTOR}_exporter_sent_log_records_total{{exporter="otlp_http/audit"}}'
 
 
 def build() -> dashboard.Dashboard:
@@ -32,6 +32,7 @@ def build() -> dashboard.Dashboard:
         Section("", [_summary()]),
         Section("Collectors", [collectors.queues(), collectors.flow(), collectors.sampling()]),
         Section("Applications", [_applications()]),
+        Section("Audit trail", [_audit(), _gaps()]),
         Section("Servers", [servers.servers()]),
         Section("Stores", [servers.loki(), servers.prometheus_and_tempo()]),
         Section("Hosts", [servers.hosts()]),
@@ -97,21 +98,42 @@ def _applications() -> Line:
         panels.COUNT,
         queries.series(queries.increase(names.DROPPED, queries.SERVICES, by), legend),
     )
-    shipped = f"sum(rate({COLLECTOR}_receiver_accepted_log_records_total{{{AUDIT_RECEIVER}}}[$__rate_interval]))"
-    audit = panels.graph(
+    return evenly(8, dropped)
+
+
+def _audit() -> Line:
+    records = panels.graph(
         "Audit records",
         "How many audit records a second are written, with which outcome, and how many do agents ship?",
         panels.PER_SECOND,
         queries.series(queries.rate(names.AUDITED, queries.SERVICES, names.STATUS), f"written, {{{{{names.STATUS}}}}}"),
-        queries.series(f"{shipped} or vector(0)", "shipped"),
+        queries.series(f"sum(rate({SHIPPED}[$__rate_interval])) or vector(0)", "shipped"),
     )
-    taken = f"{COLLECTOR}_receiver_accepted_log_records_total{{{AUDIT_RECEIVER}}}"
-    lag = f"sum(increase({names.AUDITED}[$__range])) - (sum(increase({taken}[$__range])) or vector(0))"
+    lag = f"sum(increase({names.AUDITED}[$__range])) - (sum(increase({SHIPPED}[$__range])) or vector(0))"
     behind = panels.number(
         "Audit records not shipped",
-        "How many audit records of the time range has no agent shipped yet? Files are shipped whole, so some minutes' "
-        "worth is normal; what only grows is not.",
+        "How many audit records of the time range has no agent shipped yet? Segments are shipped whole, so some "
+        "minutes' worth is normal; what only grows is not.",
         panels.COUNT,
         queries.now(f"clamp_min({lag}, 0)"),
     ).decimals(0)
-    return Line(8, [(dropped, 10), (audit, 10), (behind, 4)])
+    where = f'{queries.SERVICES}, {names.SIGNAL}="audit"'
+    lost = panels.stacked(
+        "Audit records lost",
+        "How many audit records did which service lose, and why?",
+        panels.COUNT,
+        queries.series(
+            queries.increase(names.DROPPED, where, f"{names.SERVICE}, {names.REASON}"),
+            f"{{{{{names.SERVICE}}}}} {{{{{names.REASON}}}}}",
+        ),
+    ).no_value("Nothing lost")
+    return Line(8, [(records, 12), (behind, 4), (lost, 8)])
+
+
+def _gaps() -> Line:
+    gaps = panels.lines(
+        "Gaps in the audit trail",
+        "Where does the trail itself say that records are missing: from when to when, how many, and why?",
+        queries.log_lines(f'{{{queries.SERVICES}}} | {names.EVENT_NAME}="{names.GAP_EVENT}"', limit=100),
+    )
+    return evenly(6, gaps)

@@ -43,7 +43,7 @@ def build() -> dashboard.Dashboard:
         Section("", [_summary()]),
         Section("Duration", [_duration()]),
         Section("Traffic", [_traffic()]),
-        Section("Failures", [_failures(), _failure_lines()]),
+        Section("Failures", [_failures(), _failure_lines(), _failed_predictions()]),
         Section("Versions", [_comparison()]),
         Section("Traces", [_slow_traces()]),
     ]
@@ -157,6 +157,20 @@ def _failure_lines() -> Line:
         queries.log_lines(f"{{{queries.SERVICES}}} | {queries.NOT_AUDIT} | severity_number >= 17 | {where}", limit=50),
     )
     return evenly(10, failures)
+
+
+def _failed_predictions() -> Line:
+    streams = f'{{{queries.SERVICES}, {names.MODEL}="$model", {names.STATUS}="{conventions.FAILED}"}}'
+    shown = f"{{{{.{names.ERROR_TYPE}}}}}: {{{{.{names.EXCEPTION_MESSAGE}}}}}   {{{{.features}}}}"
+    records = panels.lines(
+        "Failed predictions and their features",
+        "Which features did the model fail on? From the audit trail, masked, some minutes late; a line opens to its "
+        "record.",
+        queries.log_lines(
+            f'{streams} | {names.VERSION}=~"$version" | json features="features" | line_format `{shown}`', limit=50
+        ),
+    )
+    return evenly(10, records)
 
 
 def _comparison() -> Line:

@@ -34,7 +34,9 @@ RUN_NAME: Final = label_name(conventions.RUN_NAME)
 RUN_STATUS: Final = label_name(conventions.RUN_STATUS)
 RUN_DURATION: Final = label_name(conventions.RUN_DURATION)
 EVENT_NAME: Final = label_name(conventions.EVENT_NAME)
+EXCEPTION_MESSAGE: Final = label_name(conventions.EXCEPTION_MESSAGE)
 PREDICTION_EVENT: Final = f"{conventions.SCOPE}.prediction"
+GAP_EVENT: Final = f"{conventions.SCOPE}.audit.gap"
 
 SERVICE: Final = "service_name"
 ENVIRONMENT: Final = "deployment_environment_name"

@@ -92,8 +92,8 @@ the features are a `Batch`, which holds both."""
 class Subjects(Protocol):
     """What is done for calls that have a subject."""
 
-    def encrypt(self, subject: str, plain: bytes) -> str | None:
-        """Return as text what only the subject's key makes readable; None: these calls are not encrypted."""
+    def encrypt(self, subject: str, plain: bytes, record_id: str) -> str:
+        """Return as base64 text what only the subject's key makes readable."""
         ...
 
 
@@ -135,17 +135,12 @@ class Encoder:
         self, item: Captured, identity: str, features: bytes | None, prediction: bytes | None, which: bytes = _ONE
     ) -> bytes:
         start = self._start(item, identity)
-        if item[10] is not None and max(map(len, item[10])) > _MOST_TEXT:
-            return _escaped(self._shortened(item, start, which, features, prediction))
-        payload = b"" if features is None else b',"features":' + features
-        if prediction is not None:
-            payload += b',"prediction":' + prediction
-        if item[13] is not None or self._mask in payload:
-            payload = self._marked(payload, item[13])
-        body = b"".join((start, _outcome(item), which, payload))
-        if len(body) > _MOST_BODY:
-            body = self._shortened(item, start, which, features, prediction)
-        return body if body.isascii() and b"\x7f" not in body and b"\n" not in body else _escaped(body)
+        if item[10] is None or all(map(_is_short, item[10])):
+            payload = self._payload(item[13], identity, features, prediction)
+            body = _escaped(b"".join((start, _outcome(item), which, payload)))
+            if len(body) <= _MOST_BODY:
+                return body
+        return self._shortened(item, identity, start + _outcome(item) + which, features, prediction)
 
     def _start(self, item: Captured, identity: str) -> bytes:
         """Return the fields that come first: identity, time, trace, service, run and model."""
@@ -161,35 +156,39 @@ class Encoder:
             self._origin = b"%b%b%b" % (self._service, _texts([(conventions.RUN_ID, run_id)]), model.head)
         return head.encode() + self._origin
 
-    def _marked(self, payload: bytes, subject: str | None) -> bytes:
-        """Add whose record it is and what was masked; hide the payload where it is to be encrypted."""
-        names = list(dict.fromkeys(self._masked.findall(payload)))
-        redacted = b',"redacted":["%b"]' % b'","'.join(names) if names else b""
+    def _payload(self, subject: str | None, identity: str, features: bytes | None, prediction: bytes | None) -> bytes:
+        """Return features and prediction, hidden where they are to be, whose they are, and what was masked in them."""
+        payload = b"" if features is None else b',"features":' + features
+        if prediction is not None:
+            payload += b',"prediction":' + prediction
+        redacted = b""
+        if self._mask in payload:
+            names = dict.fromkeys(self._masked.findall(payload))
+            redacted = b',"redacted":["%b"]' % b'","'.join(names) if names else b""
         if subject is None:
-            return payload + redacted
+            return payload + redacted if redacted else payload
         whose = b',"subject":' + quoted(subject).encode()
-        hidden = self._subjects.encrypt(subject, b"{%b}" % payload[1:]) if self._subjects and payload else None
-        if hidden is not None:
+        if self._subjects is not None and payload:
+            hidden = self._subjects.encrypt(subject, b"{%b}" % payload[1:], identity)
             return b'%b,"encrypted":"%b"%b' % (whose, hidden.encode(), redacted)
         return payload + whose + redacted
 
     def _shortened(
-        self, item: Captured, start: bytes, which: bytes, features: bytes | None, prediction: bytes | None
+        self, item: Captured, identity: str, head: bytes, features: bytes | None, prediction: bytes | None
     ) -> bytes:
         """Return a body that is not too long: of long parts the size stays, of long texts head and tail."""
-        parts, truncated = {"features": features, "prediction": prediction}, []
-        for name, part in parts.items():
-            if part is not None and len(part) > _MOST_TEXT:
-                parts[name] = b'{"type":"json","length":%d}' % len(part)
-                truncated.append(name)
-        if any(len(text) > _MOST_TEXT for text in item[10] or ()):
-            truncated.append("exception")
-        payload = b"".join(b',"%b":%b' % (name.encode(), part) for name, part in parts.items() if part is not None)
-        payload = self._marked(payload, item[13])
-        noted = b',"truncated":' + json.dumps(truncated, separators=(",", ":")).encode()
-        body = b"".join((start, _outcome(item), which, payload, noted))
-        if len(body) > _MOST_BODY:  # non-ASCII text that escapes made longer, or names without end
-            body = b"".join((start, _outcome((*item[:10], None, *item[11:])), which, _EVERYTHING))
+        truncated = [] if all(map(_is_short, item[10] or ())) else ["exception"]
+        parts = {"features": features, "prediction": prediction}
+        for most in (_MOST_TEXT, 0):
+            for name, part in parts.items():
+                if part is not None and len(part) > most and name not in truncated:
+                    parts[name] = b'{"type":"json","length":%d}' % len(part)
+                    truncated.append(name)
+            payload = self._payload(item[13], identity, parts["features"], parts["prediction"])
+            noted = b"" if not truncated else b',"truncated":["%b"]' % '","'.join(truncated).encode()
+            body = _escaped(b"".join((head, payload, noted)))
+            if len(body) <= _MOST_BODY:
+                break
         return body
 
 
@@ -209,7 +208,9 @@ def event(name: str, fields: Mapping[str, Any]) -> bytes:
     return body.replace(b"\x7f", b"\\u007f")
 
 
-def _json(value: object) -> bytes:
+def _json(value: object) -> bytes | None:
+    if value is None:
+        return None
     try:
         return orjson.dumps(value)
     except TypeError:  # half a surrogate pair, or a number beyond 64 bits
@@ -220,7 +221,6 @@ def _texts(pairs: Iterable[tuple[str, str | None]]) -> bytes:
     return "".join(f',"{name}":{quoted(text)}' for name, text in pairs if text is not None).encode()
 
 
-_EVERYTHING: Final = b',"truncated":["features","prediction","exception"]'
 _OK: Final = b',"severity_number":9' + _texts([(conventions.STATUS, conventions.OK)])
 
 
@@ -239,15 +239,27 @@ def _outcome(item: Captured) -> bytes:
 
 
 def _cut(text: str | None) -> str | None:
-    if text is None or len(text) <= _MOST_TEXT:
+    """Return head and tail of a text whose JSON would be too long, and any other text as it is."""
+    if text is None or _is_short(text):
         return text
-    half = _MOST_TEXT // 2
-    return f"{text[:half]}\n... [{len(text) - _MOST_TEXT} characters left out] ...\n{text[-half:]}"
+    half = _MOST_TEXT // 2 - 32  # the note takes its place
+    while half:
+        shorter = f"{text[:half]}\n... [{len(text) - 2 * half} characters left out] ...\n{text[-half:]}"
+        if 2 * half < len(text) and _is_short(shorter):
+            return shorter
+        half = half * 3 // 4
+    return ""
+
+
+def _is_short(text: str) -> bool:
+    return len(text) <= _MOST_TEXT and len(quoted(text)) <= _MOST_TEXT + 256
 
 
 def _escaped(body: bytes) -> bytes:
     """Return a body as one line without control characters: what is JSON already may hold some in other forms."""
-    text = body.decode("utf-8", "backslashreplace")
+    if body.isascii() and b"\x7f" not in body and b"\n" not in body and b"\r" not in body:
+        return body
+    text = body.decode("utf-8", "replace")
     if "\n" in text or "\r" in text:
         text = json.dumps(json.loads(text + "}"), separators=(",", ":"), allow_nan=False)[:-1]
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode()

@@ -1,10 +1,17 @@
 cimport cython
 
+from otel_ml.tracing.random_ids cimport uuid7
 from otel_ml.tracing.span_state cimport SpanState
 
+cdef object current_redactor
+
 cdef class Recorder:
-    cdef object _count, _max_rows, _millisecond, _prefix, _pseudonym, _writer
+    cdef object _count, _max_rows, _pseudonym, _writer
     cdef bint _waits
+
+    cpdef record_id(self)
+
+    cpdef captured(self, features)
 
     @cython.locals(state=SpanState)
     cpdef put(

@@ -14,12 +14,15 @@ from otel_ml.audit.record import Model
 from otel_ml.audit.rows import Batch
 from otel_ml.audit.writer import AuditWriter
 from otel_ml.exceptions import Failure
-from otel_ml.tracing.random_ids import trace_id as random_bits
+from otel_ml.redaction import current as current_redactor
+from otel_ml.tracing.random_ids import uuid7
 from otel_ml.tracing.span_state import SpanState
 
 _MAY_BE_CARD: Final = 10**14
 _ENVELOPE: Final = 512  # bytes that a record takes beside its features and its prediction, roughly
 _SYNC_TIMEOUT: Final = 5.0
+_MOST_KEYS: Final = 256  # what `capture.features` keeps of a dict and of a text
+_LONGEST: Final = 4096
 
 
 class Recorder:
@@ -33,7 +36,7 @@ class Recorder:
         count: Called with model, status and number of records.
     """
 
-    __slots__ = ("_count", "_max_rows", "_millisecond", "_prefix", "_pseudonym", "_waits", "_writer")
+    __slots__ = ("_count", "_max_rows", "_pseudonym", "_waits", "_writer")
 
     def __init__(
         self, writer: AuditWriter, max_rows: int, *, waits: bool, pseudonym: Callable[[object], str | None],
@@ -44,8 +47,6 @@ class Recorder:
         self._waits = waits
         self._pseudonym = pseudonym
         self._count = count
-        self._millisecond = 0
-        self._prefix = ""
 
     def model(self, name: str, version: str | None, feature_version: str | None) -> Model:
         """Return a model, for all of its calls."""
@@ -53,12 +54,7 @@ class Recorder:
 
     def record_id(self) -> str:
         """Return a new UUIDv7 (RFC 9562) as text."""
-        millisecond = time_ns() // 1_000_000
-        if millisecond != self._millisecond:
-            text = f"{millisecond & 0xFFFF_FFFF_FFFF:012x}"
-            self._prefix, self._millisecond = f"{text[:8]}-{text[8:]}-7", millisecond
-        text = "%019x" % (random_bits() & 0xFFF_3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000)
-        return f"{self._prefix}{text[:3]}-{text[3:7]}-{text[7:]}"
+        return uuid7(time_ns() // 1_000_000)
 
     def captured(self, features: object) -> Any:
         """Return the features of a call as they are now: JSON, masked and bounded, or a copy of a batch."""
@@ -141,8 +137,7 @@ def _simple(value: object) -> bytes | None:
     if kind is float:
         return orjson.dumps(value) if value - value == 0.0 and value < _MAY_BE_CARD else None  # type: ignore[operator]
     if kind is dict:
-        redactor = redaction.current()
-        return orjson.dumps(value) if len(value) <= 256 and _is_simple(redactor, value) else None  # type: ignore[arg-type]
+        return orjson.dumps(value) if len(value) <= _MOST_KEYS and _is_simple(current_redactor(), value) else None  # type: ignore[arg-type]
     if kind is bool:
         return b"true" if value else b"false"
     if kind is int and -_MAY_BE_CARD < value < _MAY_BE_CARD:  # type: ignore[operator]
@@ -151,14 +146,22 @@ def _simple(value: object) -> bytes | None:
 
 
 def _is_simple(redactor: redaction.Redactor, features: dict[Any, Any]) -> bool:
-    if not redactor.is_plain(features):
+    """Whether all names are known to need no masking, and all values are numbers that JSON has or harmless texts."""
+    names = redactor.plain_names
+    if names is None or not names.issuperset(features):
         return False
     for value in features.values():
         kind = type(value)
         if kind is float:
-            if value - value != 0.0:  # NaN and infinities have no JSON
+            if value - value != 0.0 or value >= _MAY_BE_CARD:  # NaN and infinities have no JSON
                 return False
-        elif (kind is str and len(value) > 4096) or (kind is int and not -_MAY_BE_CARD < value < _MAY_BE_CARD):
+        elif kind is int:
+            if not -_MAY_BE_CARD < value < _MAY_BE_CARD:
+                return False
+        elif kind is str:
+            if len(value) > _LONGEST or not redactor.is_harmless(value):
+                return False
+        elif kind is not bool and value is not None:
             return False
     return True
 

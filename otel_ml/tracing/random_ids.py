@@ -24,6 +24,17 @@ def span_id() -> int:
     return _getrandbits(64) or span_id()
 
 
+def uuid7(milliseconds: int) -> str:
+    """Return a UUIDv7 (RFC 9562) as text.
+
+    Args:
+        milliseconds: Since the epoch.
+    """
+    rest = _getrandbits(76) & 0xFFF_3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
+    text = f"{milliseconds & 0xFFFF_FFFF_FFFF:012x}7{rest:019x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
 def seed(value: int | None = None) -> None:
     """Begin anew: with a value, for tests, with the ids that the SDK would draw after `random.seed(value)`."""
     _generator.seed(value)

@@ -19,8 +19,21 @@ cdef extern from *:
         return _PyLong_FromByteArray((unsigned char *)words, sizeof words, PY_LITTLE_ENDIAN, 0);
     #endif
     }
+    static PyObject *otel_ml_uuid(uint64_t time, uint64_t version, uint64_t rest) {
+        static const char digits[] = "0123456789abcdef";
+        PyObject *text = PyUnicode_New(36, 127);
+        if (text == NULL) return NULL;
+        char *to = (char *)PyUnicode_DATA(text);
+        for (int at = 11; at >= 0; at--, time >>= 4) to[at < 8 ? at : at + 1] = digits[time & 15];
+        for (int at = 17; at >= 14; at--, version >>= 4) to[at] = digits[version & 15];
+        for (int at = 35; at >= 24; at--, rest >>= 4) to[at] = digits[rest & 15];
+        for (int at = 22; at >= 19; at--, rest >>= 4) to[at] = digits[rest & 15];
+        to[8] = to[13] = to[18] = to[23] = '-';
+        return text;
+    }
     """
     object otel_ml_128_bits(uint64_t high, uint64_t low)
+    object otel_ml_uuid(uint64_t time, uint64_t version, uint64_t rest)
 
 cdef uint64_t _state[4]
 cdef object _seeded = None
@@ -56,6 +69,21 @@ cpdef object span_id():
     if _seeded is not None:
         return _seeded.getrandbits(64) or span_id()
     return _next() or 1
+
+
+cpdef object uuid7(object milliseconds):
+    """Return a UUIDv7 (RFC 9562) as text.
+
+    Args:
+        milliseconds: Since the epoch.
+    """
+    cdef uint64_t rest, time = milliseconds & 0xFFFFFFFFFFFF, more
+    if _seeded is not None:
+        bits = _seeded.getrandbits(76)
+        rest, more = bits & 0x3FFFFFFFFFFFFFFF, bits >> 64
+    else:
+        rest, more = _next() >> 2, _next() >> 52
+    return otel_ml_uuid(time, 0x7000 | more, rest | 0x8000000000000000)
 
 
 def seed(value=None):

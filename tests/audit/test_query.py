@@ -276,12 +276,14 @@ def test_a_query_while_segments_are_sealed_and_compacted_sees_each_record_once(t
     ended = threading.Event()
 
     def write() -> None:
-        for _ in range(25):
-            process.prediction()
-            known.release()
-            process.seal()
-            compaction.compact(trail, threads=1)
-        ended.set()
+        try:
+            for _ in range(25):
+                process.prediction()
+                known.release()
+                process.seal()
+                compaction.compact(trail)
+        finally:
+            ended.set()
 
     writer = threading.Thread(target=write)
     writer.start()

@@ -110,6 +110,54 @@ def test_the_gateway_asks_for_the_token_on_every_receiver_and_the_agent_sends_it
     assert "127.0.0.1" in WHOLE["agent.yaml"]["receivers"]["otlp"]["protocols"]["http"]["endpoint"]
 
 
+def test_the_agent_reads_sealed_segments_only_and_never_gives_one_up() -> None:
+    """Not the manifest, nor what is under way; how far each was read outlives the agent."""
+    config = read("agent.yaml")
+    receiver = config["receivers"]["file_log/audit"]
+    (pattern,) = receiver["include"]
+    assert pattern.endswith("/*.jsonl}") and receiver["exclude"] == ["**/manifest.jsonl"]
+    assert receiver["start_at"] == "beginning"
+    assert config["extensions"][receiver["storage"]]["fsync"] is True
+    assert receiver["retry_on_failure"] == {"enabled": True, "max_elapsed_time": 0}
+    assert receiver["poll_interval"] == "10s" and "48h" in receiver["exclude_older_than"]
+
+
+def test_what_finds_an_audit_record_is_a_label_and_the_rest_is_not() -> None:
+    """Service, model and status, of the attributes that the agent gives to the resource of an audit record."""
+    receiver = read("agent.yaml")["receivers"]["file_log/audit"]
+    given = {match[1] for one in receiver["operators"] if (match := re.match(r'resource\["(.+)"\]', one.get("to", "")))}
+    loki = yaml.safe_load((COLLECTOR.parent / "grafana/loki.yaml").read_text())["limits_config"]["otlp_config"]
+    (labels,) = (rule["attributes"] for rule in loki["resource_attributes"]["attributes_config"])
+    assert {"service.name", "otel_ml.model.name", "otel_ml.status"} <= given & set(labels)
+    assert given - set(labels) == {"service.version", "service.instance.id"}
+    (kept,) = re.findall(
+        r"keep_keys\(log.attributes, \[(.+)\]\)", str(read("agent.yaml")["processors"]["transform/audit"])
+    )
+    assert '"otel_ml.audit.record_id"' in kept
+    assert not {'"features"', '"prediction"', '"encrypted"', '"exception.stacktrace"'} & set(kept.split(", "))
+
+
+def test_audit_records_are_sent_in_requests_below_the_limit_of_the_gateway() -> None:
+    """They are counted in bytes, since one may be 64 KiB, and the gateway takes 20 MiB."""
+    exporter = read("agent.yaml")["exporters"]["otlp_http/audit"]
+    batch = exporter["sending_queue"]["batch"]
+    assert batch["sizer"] == "bytes" and batch["max_size"] <= 10_000_000
+
+
+def test_every_line_of_the_audit_trail_goes_exactly_one_of_two_ways() -> None:
+    """One has the predictions alone, so that its exporter counts them; each filter drops what the other keeps."""
+    config = read("agent.yaml")
+    ways = {one: way for one, way in config["service"]["pipelines"].items() if "file_log/audit" in way["receivers"]}
+    assert {one: way["exporters"] for one, way in ways.items()} == {
+        "logs/predictions": ["otlp_http/audit"],
+        "logs/chain": ["otlp_http/gateway"],
+    }
+    (kept,), (dropped,) = (
+        config["processors"][f"filter/{name}"]["log_conditions"][0]["conditions"] for name in ("predictions", "chain")
+    )
+    assert kept.replace(" != ", " == ") == dropped == 'log.attributes["event.name"] == "otel_ml.prediction"'
+
+
 @pytest.mark.parametrize("name", WHOLE)
 def test_components_have_their_current_names(name: str) -> None:
     """An old name would stop working one day, and logs a warning until then."""

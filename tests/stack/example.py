@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from audit.segments import Process
 
 from stack import tempo
 from stack.servers import REPOSITORY, Server, free_ports
@@ -34,7 +35,7 @@ TROUBLED = """
     import time
     from opentelemetry import metrics
     import otel_ml
-    from otel_ml import conventions
+    from otel_ml import conventions, health
 
     @otel_ml.inference(model="audited", version="1")
     def predict(x):
@@ -46,6 +47,7 @@ TROUBLED = """
         for _ in range(60):
             predict([1.0])
             records.add(1, labels)
+            health.count_dropped("audit", "queue_full")
             time.sleep(0.5)
 """
 # This one writes files, which the agent reads.
@@ -177,27 +179,15 @@ def under_load(stack: Stack) -> Iterator[LoadedStack]:
 
 
 def write_audit_segment(folder: Path) -> None:
-    """Write a sealed segment as the audit trail's specification has it: one record a line."""
-    folder.mkdir(exist_ok=True)
-    records = [
-        {
-            "record_id": f"01a204c5-0000-7000-8000-{number:012d}",
-            "schema_version": 1,
-            "event.name": "otel_ml.prediction",
-            "seq": number,
-            "time_unix_nano": time.time_ns(),
-            "duration_ms": 1.5,
-            "trace_id": os.urandom(16).hex(),
-            "span_id": os.urandom(8).hex(),
-            "service.name": "audited-api",
-            "otel_ml.model.name": "audited",
-            "otel_ml.model.version": "1",
-            "otel_ml.status": "ok" if number % 10 else "error",
-            "severity_number": 9 if number % 10 else 17,
-            "features": {"amount": number},
-            "prediction": 0.5,
-        }
-        for number in range(50)
-    ]
-    text = "".join(json.dumps(record) + "\n" for record in records)
-    (folder / "predictions-host-1-1-1.jsonl").write_text(text)
+    """Write a sealed segment: predictions of the program above, each tenth failed, and a gap."""
+    process, now = Process(folder, service="troubled"), time.time_ns()
+    for number in range(50):
+        failed = {"otel_ml__status": "error", "severity_number": 17, "error__type": "ValueError", "prediction": None}
+        process.prediction(
+            record_id=f"01a204c5-0000-7000-8000-{number:012d}", time_unix_nano=now, trace_id=os.urandom(16).hex(),
+            span_id=os.urandom(8).hex(), service__name="troubled", otel_ml__model__name="audited",
+            otel_ml__model__version="1", features={"amount": number, "max_token": 5, "password": "[redacted]"},
+            **({} if number % 10 else {**failed, "exception__message": "too small"}),
+        )  # fmt: skip
+    process.gap(queue_full=2)
+    process.seal()

@@ -13,9 +13,10 @@ from typing import Any
 
 import httpx
 import pytest
+from audit.segments import START, Process
 
 from receivers import Fault, OtlpReceiver
-from stack.otlp_requests import counter, facts, logs, record, send, span, traces
+from stack.otlp_requests import counter, facts, logs, plain, record, send, span, traces
 from stack.servers import TOKEN, Server, agent
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -35,7 +36,10 @@ def server(tmp_path: Path, upstream: OtlpReceiver) -> Iterator[Server]:
     (tmp_path / "audit").mkdir()
     one = agent(tmp_path, upstream.http_url)
     readable = tmp_path / "readable.yaml"  # our receiver takes no zstd
-    readable.write_text("exporters: {otlp_http/gateway: {compression: gzip}}")
+    readable.write_text(
+        "exporters: {otlp_http/gateway: {compression: gzip}, otlp_http/audit: {compression: gzip}}\n"
+        "receivers: {file_log/audit: {poll_interval: 500ms}}"
+    )
     one.command = [*one.command, f"--config={readable}"]
     yield one
     one.stop()
@@ -108,30 +112,92 @@ def test_a_log_file_arrives_with_the_names_of_otlp(server: Server, upstream: Otl
     assert {item.headers["authorization"] for item in upstream.requests} == {f"Bearer {TOKEN}"}
 
 
-def test_audit_segments_arrive_whole_and_can_be_indexed(server: Server, upstream: OtlpReceiver, tmp_path: Path) -> None:
-    """The line is the body; service, model and status belong to the resource, also where lines differ."""
-    lines = [
-        json.dumps({
-            "record_id": f"r{number}", "event.name": "otel_ml.prediction", "service.name": "credit-api",
-            "time_unix_nano": 1795378105249851125 + number, "otel_ml.model.name": model, "otel_ml.model.version": "2",
-            "otel_ml.status": status, "severity_number": severity, "trace_id": TRACE, "span_id": SPAN,
-            "features": {"income": 1.5},
-        })
-        for number, (model, status, severity) in enumerate((("a", "ok", 9), ("b", "error", 17), ("a", "error", 17)) * 3)
-    ]  # fmt: skip
-    (tmp_path / "audit" / "host-1-1.jsonl").write_text("\n".join([*lines, '{"count": 9}']) + "\n")
-    (tmp_path / "audit" / "host-1-2.jsonl.open").write_text('{"record_id": "not sealed yet"}\n')
+def audited(upstream: OtlpReceiver, number: int) -> dict[tuple[str, int], tuple[dict[str, Any], Any, dict[str, Any]]]:
+    """Wait for so many lines; return record, log record and resource of each by segment and number."""
+    upstream.wait("logs", number, 60)
+    found = {}
+    for item in upstream.requests:
+        for of_resource in item.message.resource_logs if item.signal == "logs" and item.accepted else ():
+            resource = facts(of_resource.resource.attributes)
+            for one in (one for scope in of_resource.scope_logs for one in scope.log_records):
+                line = plain(one.body)
+                found[facts(one.attributes)["log.file.name"], line["seq"]] = (line, one, resource)
+    return found
+
+
+def test_sealed_segments_arrive_record_by_record(server: Server, upstream: OtlpReceiver, tmp_path: Path) -> None:
+    """Every line as it was written, with its time to the nanosecond; what is under way and the manifest stay."""
+    process = Process(tmp_path / "audit", service="credit-api")
+    trace = {"trace_id": TRACE, "span_id": SPAN, "trace_flags": 1}
+    features = {"income": 1.5, "big": 2**63 - 1, "password": "[redacted]", "list": [None, "NaN"]}
+    for number in range(9):
+        failed = {"otel_ml__status": "error", "severity_number": 17, "error__type": "ValueError"} if number % 3 else {}
+        process.prediction(
+            record_id=f"r{number}", time_unix_nano=START + number, otel_ml__model__name="ab"[number % 2],
+            features=features, service__instance__id="one", deployment__environment__name="staging", call_id="c",
+            row=number, rows=1, **trace, **failed,
+        )  # fmt: skip
+    process.outcome("r0", 1)
+    process.gap(queue_full=3)
+    sealed = process.seal()
+    process.prediction(record_id="under way")
+    (tmp_path / "audit" / "manifest.jsonl").write_text('{"event.name":"otel_ml.audit.hold","seq":0}\n')
     server.start().wait()
-    found = {one.body.string_value: one for one in upstream.wait("logs", 10, 60)}
-    assert set(found) == {*lines, '{"count": 9}'}
-    for number, text in enumerate(lines):
-        written, one, resource = json.loads(text), found[text], resource_of(upstream, text)
-        assert one.time_unix_nano == 1795378105249851125 + number, "to the nanosecond"
-        assert one.severity_number == written["severity_number"] and one.trace_id.hex() == TRACE
-        assert one.event_name == "otel_ml.prediction"
-        assert facts(one.attributes)["otel_ml.audit.record_id"] == f"r{number}"
-        for key in ("service.name", "otel_ml.model.name", "otel_ml.status"):
-            assert resource[key] == written[key]
+    lines = [json.loads(line) for line in sealed.read_text().splitlines()]
+    found = audited(upstream, len(lines))
+    assert {key: line for key, (line, _, _) in found.items()} == {(sealed.name, one["seq"]): one for one in lines}
+    for line, one, resource in found.values():
+        assert one.event_name == line["event.name"]
+        assert resource["service.name"] == "credit-api"
+        if line["event.name"] != "otel_ml.prediction":
+            assert not {"otel_ml.model.name", "otel_ml.status"} & set(resource)
+            continue
+        assert one.time_unix_nano == line["time_unix_nano"] and one.severity_number == line["severity_number"]
+        assert (one.trace_id.hex(), one.span_id.hex(), one.flags) == (TRACE, SPAN, 1)
+        for key in ("otel_ml.model.name", "otel_ml.status", "service.instance.id", "deployment.environment.name"):
+            assert resource[key] == line[key]
+        assert facts(one.attributes).items() >= {
+            "otel_ml.audit.record_id": line["record_id"], "otel_ml.model.version": "1.2", "duration_ms": 1.5,
+            "call_id": "c", "row": line["row"], "rows": 1, "seq": line["seq"],
+        }.items()  # fmt: skip
+        assert not {"features", "prediction", "hash", "record_id"} & set(facts(one.attributes))
+    (gap,) = (one for line, one, _ in found.values() if line["event.name"] == "otel_ml.audit.gap")
+    assert (gap.severity_text, gap.time_unix_nano) == ("WARN", START)
+
+
+def test_segments_survive_kills_and_an_absent_gateway(server: Server, upstream: OtlpReceiver, tmp_path: Path) -> None:
+    """Each record arrives at least once, with the id by which a second one is known; sealed later, they follow."""
+    process = Process(tmp_path / "audit", service="credit-api")
+    upstream.misbehave(Fault(status=503))
+    server.start().wait()
+    for turn in range(3):
+        for number in range(100):
+            process.prediction(record_id=f"{turn}-{number}")
+        process.seal()
+        time.sleep(1)
+        server.kill()
+        server.start().wait()
+    upstream.behave()
+
+    def ids() -> set[str]:
+        return {facts(one.attributes).get("otel_ml.audit.record_id", "") for one in upstream.records("logs")}
+
+    expected = {f"{turn}-{number}" for turn in range(3) for number in range(100)}
+    upstream.wait_until(lambda: ids() >= expected, "all records", 90)
+
+
+def test_large_records_are_sent_in_requests_that_the_gateway_takes(
+    server: Server, upstream: OtlpReceiver, tmp_path: Path
+) -> None:
+    """It refuses more than 20 MiB for good, and a record may have 64 KiB."""
+    process = Process(tmp_path / "audit", service="credit-api")
+    for number in range(600):
+        process.prediction(record_id=str(number), features={"text": f"{number} " + "x" * 60_000})
+    process.seal()
+    server.start().wait()
+    upstream.wait("logs", 602, 90)
+    sizes = [item.message.ByteSize() for item in upstream.requests if item.signal == "logs"]
+    assert max(sizes) < 10_000_000 and len(sizes) > 3
 
 
 def test_rotation_and_restarts_lose_no_line_and_repeat_none(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -138,7 +139,17 @@ def test_what_the_agent_reads_from_files_is_like_what_is_sent(loaded_stack: Load
 
 
 def test_audit_records_are_found_by_model_and_status(loaded_stack: LoadedStack) -> None:
-    """Model and status are labels; a record keeps its id, by which a second copy would be seen."""
-    query = '{service_name="audited-api", otel_ml_model_name="audited", otel_ml_status="error"}'
+    """Model and status are labels; a record keeps its id, by which a second copy would be seen, and is JSON."""
+    query = '{service_name="troubled", otel_ml_model_name="audited", otel_ml_status="error"}'
     found = eventually(lambda: len(found := lines(loaded_stack.loki, query)) == 5 and found)
-    assert len({facts["otel_ml_audit_record_id"] for facts, _ in found}) == 5 and '"features"' in found[0][1]
+    assert len({facts["otel_ml_audit_record_id"] for facts, _ in found}) == 5
+    records = [json.loads(text) for _, text in found]
+    assert {record["features"]["amount"] for record in records} == {0, 10, 20, 30, 40}
+    assert all(record["features"].keys() == {"amount", "max_token", "password"} for record in records)
+
+
+def test_a_gap_of_the_audit_trail_is_found(loaded_stack: LoadedStack) -> None:
+    """With the service that it is of, and as a warning."""
+    query = '{service_name="troubled"} | event_name="otel_ml.audit.gap"'
+    ((facts, text),) = eventually(lambda: lines(loaded_stack.loki, query))
+    assert json.loads(text)["lost"] == {"queue_full": 2} and facts["detected_level"] == "warn"

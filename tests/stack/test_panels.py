@@ -20,7 +20,7 @@ MODELS = 3  # at most, after the load
 # Selectors of rules that a healthy stack, an hour old at most, has no series for.
 ABSENT = {
     r"otel_ml:inference_steady:rate1h": "needs a full hour of traffic",
-    r'otel_ml:service_dropped:increase15m\{otel_ml_signal="audit"\}': "exists where an audit writer runs",
+    r"otel_ml:audit_(written|unshipped):increase1h": "needs an hour of records",
     r"otelcol_exporter_(send|enqueue)_failed_.*": "exists after the first failure",
     r"loki_discarded_samples_total.*": "exists after the first discarded line",
     r"tempo_.*": "comes from Tempo, after its first discarded span",
