@@ -71,8 +71,12 @@ def inference_with_histogram() -> Subject:
     return Subject(_inference(predict), flush)
 
 
+def inference_on_record() -> Subject:
+    return Subject(_inference(predict), _configure(audit=_audit()))
+
+
 def inference_with_log() -> Subject:
-    flush = _configure()
+    flush = _configure(audit=_audit())
     logger = logging.getLogger("benchmarks.model")
 
     def predict_and_log(features: Features) -> float:
@@ -101,6 +105,7 @@ def _configure(*, encoding: bool = False, interval: float = 1.0, **signals: Any)
     options: dict[str, Any] = {
         "traces": otel_ml.Traces(queue_size=QUEUE_SIZE, interval=interval),
         "logs": otel_ml.Logs(format="none", directory=Path("logs").absolute(), queue_size=QUEUE_SIZE),
+        "audit": False,
         **signals,
     }
     telemetry = otel_ml.configure(service_name="benchmark", directory=Path("state").absolute(), **options)
@@ -110,6 +115,10 @@ def _configure(*, encoding: bool = False, interval: float = 1.0, **signals: Any)
             raise TimeoutError("otel_ml did not flush within 120 s")
 
     return flush
+
+
+def _audit() -> otel_ml.Audit:
+    return otel_ml.Audit(directory=Path("audit").absolute(), queue_size=QUEUE_SIZE)
 
 
 def _step(function: Call) -> Call:

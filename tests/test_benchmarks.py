@@ -55,7 +55,7 @@ def test_a_small_run_measures_ours_beside_stock_and_keeps_table_and_json(tmp_pat
     assert set(result["machine"]) >= {"date", "cpu", "cores", "python", "packages"}
     records = {record["key"]: record for record in result["rows"]}
     assert set(records) == {*chosen, "stock", "stock_latency", "stock_backlog"}
-    for key in ("bare", "stock", "span", "inference"):
+    for key in ("bare", "stock", "span", "inference", "audit"):
         assert records[key]["median_us"] >= records[key]["min_us"] > 0
         assert len(records[key]["rounds"]) == 2
         assert records[key]["lost"] == 0
@@ -67,8 +67,7 @@ def test_a_small_run_measures_ours_beside_stock_and_keeps_table_and_json(tmp_pat
         assert records[key]["objects_per_span"] > 0
     assert records["stock"]["ratio"] == 1
     assert isinstance(records["span"]["holds"], bool)
-    assert records["audit"]["status"] == "not there yet"
-    assert "| not there yet |" in page
+    assert records["audit"]["status"] == "measured"
 
 
 def test_a_peer_that_is_not_installed_is_a_row_that_says_so(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 import otel_ml
+import otel_ml.primitives
+import otel_ml.tracing.span_state
 from support import run_python
 
 DISTRIBUTION = importlib.metadata.distribution("otel-ml")
@@ -54,6 +56,15 @@ def test_the_wheel_holds_the_package_and_nothing_else() -> None:
     assert [str(path) for path in package if path.suffix == ".typed"] == ["otel_ml/py.typed"]
     assert {path.name for path in installed if path.parts[0] == ".."} == {"otel-ml"}
     assert {name for name in others if not name.endswith(".dist-info")} == {".."}
+
+
+def test_a_wheel_for_one_interpreter_is_compiled_and_one_for_all_is_not() -> None:
+    """What its name promises: so a compiler that failed is seen."""
+    tag = re.search(r"^Tag: (\S+)$", DISTRIBUTION.read_text("WHEEL") or "", re.MULTILINE)
+    assert tag is not None
+    compiled = Path(otel_ml.primitives.__file__).suffix != ".py"
+    assert compiled == (tag[1] != "py3-none-any")
+    assert not compiled or type(otel_ml.tracing.span_state.SpanState.end).__name__ == "method_descriptor"
 
 
 def test_the_licence_is_installed() -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from otel_ml.cli.audit import app as audit
 from otel_ml.errors import Error
 
 USAGE_ERROR = 2
@@ -21,6 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(audit, name="audit")
 
 Directory = Annotated[
     Path | None,

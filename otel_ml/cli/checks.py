@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from otel_ml import primitives
 from otel_ml.settings import Settings, state_directories
 
 Status = Literal["OK", "WARN", "FAIL"]
@@ -145,6 +146,18 @@ def packages() -> Iterator[Check]:
         yield Check("WARN", "packages", f"OpenTelemetry of several releases: {listed}", advice)
     elif versions:
         yield Check("OK", "packages", f"OpenTelemetry: {listed}")
+
+
+def compiled(file: str = primitives.__file__) -> Check:
+    """Check whether the modules of the hot path are compiled.
+
+    Args:
+        file: One of them.
+    """
+    if not file.endswith(".py"):
+        return Check("OK", "hot path", "compiled")
+    advice = "Install a C compiler, then: pip install --force-reinstall --no-binary otel-ml otel-ml"
+    return Check("OK", "hot path", "pure Python: a call takes about twice as long as it could", advice)
 
 
 def entry_points() -> Iterator[Check]:

@@ -61,6 +61,7 @@ def _checks(settings: Settings, warnings: list[str]) -> Iterator[Check]:
         yield check
     yield checks.clock(settings, skews[0] if skews else None)
     yield from checks.packages()
+    yield checks.compiled()
     yield from checks.entry_points()
 
 

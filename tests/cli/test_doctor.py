@@ -279,6 +279,14 @@ def test_packages_of_several_releases_are_a_warning(monkeypatch: pytest.MonkeyPa
     assert check.advice.startswith("pip install --upgrade opentelemetry-api opentelemetry-sdk")
 
 
+@pytest.mark.parametrize(("file", "found"), [("primitives.py", "pure Python"), ("primitives.cpython.so", "compiled")])
+def test_what_is_installed_says_whether_it_is_compiled(file: str, found: str) -> None:
+    """A wheel without compiled modules works, and costs more: that can be seen."""
+    check = checks.compiled(file)
+    assert check.finding.startswith(found)
+    assert ("compiler" in check.advice) == (found == "pure Python")
+
+
 def test_a_missing_package_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """A broken installation is named with the line that mends it."""
 
