@@ -20,6 +20,11 @@ export PIP_NO_INPUT := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 # Folders are listed too: their time changes when a file in them goes away.
+PURE := $(CURDIR)/$(VENV)/pure
+# Those of modules that are compiled; both kinds of wheel together give the coverage.
+PURE_TESTS := $(addprefix tests/, audit/test_recorder.py export/test_encoding_queue.py logs metrics spans tracing \
+	test_capture.py test_correlation.py test_current_span.py test_decorators.py test_worker.py)
+
 SOURCES := $(shell find otel_ml -name __pycache__ -prune -o -print) $(wildcard README.md) LICENSE
 CHECKED := otel_ml tests $(wildcard benchmarks scripts examples grafana)
 
@@ -34,8 +39,10 @@ demo: $(VENV)/.demo $(VENV)/.installed ## Train and serve a small model, and sho
 
 install: $(VENV)/.test $(VENV)/.installed ## Make the environment that the tests run in
 
-test: install ## Run the tests on the built wheel, with branch coverage
+test: install $(VENV)/.pure ## Run the tests on the built wheel, and those of the hot path on one that is not compiled too
 	@$(BIN)/coverage erase
+	@echo "Running the tests of the hot path without its compiled modules ..."
+	@PYTHONPATH=$(PURE) $(BIN)/python -P -m coverage run -m pytest $(PURE_TESTS)
 	@echo "Running the tests on the installed wheel ..."
 	@$(BIN)/python -P -m coverage run -m pytest
 	@$(BIN)/coverage combine --quiet
@@ -108,6 +115,13 @@ dist/.built: $(SOURCES) pyproject.toml hatch_build.py | $(VENV)/.tools
 
 $(VENV)/.installed: dist/.built
 	@$(PIP) install --no-index --no-deps --force-reinstall "$(WHEEL)"
+	@touch $@
+
+# The same without compiled modules, in a folder of its own that goes before the installed one.
+$(VENV)/.pure: $(SOURCES) pyproject.toml hatch_build.py | $(VENV)/.tools
+	@rm -rf $(PURE) $(PURE)-dist
+	@OTEL_ML_COMPILE=0 $(BIN)/python -m hatchling build --target wheel --directory $(PURE)-dist
+	@$(PIP) install --no-index --no-deps --target $(PURE) "$$(echo $(PURE)-dist/otel_ml-*.whl)"
 	@touch $@
 
 $(VENV)/.demo: pyproject.toml | dist/.built

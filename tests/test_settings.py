@@ -202,7 +202,9 @@ def test_every_variable_of_the_table_sets_an_option_that_exists() -> None:
     import dataclasses
 
     options = {
-        f"{kind.__name__}.{f.name}" for kind in (Audit, Logs, Metrics, Redaction, Traces) for f in dataclasses.fields(kind)
+        f"{kind.__name__}.{f.name}"
+        for kind in (Audit, Logs, Metrics, Redaction, Traces)
+        for f in dataclasses.fields(kind)
     }
     plain = {"service_name", "service_version", "environment", "directory"}
     assert {variable.option for variable in environment_table.TABLE} <= options | plain

@@ -5,10 +5,11 @@ Importing this brings in no database: DuckDB, pyarrow and scikit-learn load when
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from otel_ml.audit import active, compaction, manifest, place
+from otel_ml.audit import compaction, copies, manifest, place
 from otel_ml.audit.columns import nanoseconds
 from otel_ml.audit.compaction import Compacted
 from otel_ml.audit.export import export
@@ -55,14 +56,15 @@ def verify(*, directory: str | Path | None = None) -> Report:
         directory: Audit directory; None: that of this process, else the default one.
 
     Returns:
-        A report: true when every chain holds, else it names the first bad record of each chain that does not.
+        A report: true when every chain holds, and the Parquet copies are those that were made. Else it names the first
+        bad record of each chain that does not, and each copy that was changed.
 
     Raises:
         TrailNotFoundError: There is no audit trail.
     """
     folder = place.find(directory)
-    active.flush(folder)
-    return _verify(folder)
+    report = _verify(folder)
+    return replace(report, problems=(*report.problems, *copies.problems(folder)))
 
 
 def compact(*, directory: str | Path | None = None) -> Compacted:

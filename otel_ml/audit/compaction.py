@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from otel_ml import health
-from otel_ml.audit import sources
+from otel_ml.audit import copies, sources, suspects
 from otel_ml.audit.columns import COLUMNS, EVENT, FROM_LINE, OUTCOME, TIME, quoted
 from otel_ml.audit.extras import MissingExtraError, require
 from otel_ml.audit.manifest import Manifest
@@ -144,7 +144,9 @@ def _connect(**options: Any) -> Any:
 
 
 def _waiting(directory: Path) -> list[Source]:
-    return [s for s in sources.find(directory) if s.lines is not None and s.parquet is None and not s.is_open]
+    """Return the segments that can be compacted and are not."""
+    found = [s for s in sources.find(directory) if s.lines is not None and s.parquet is None and not s.is_open]
+    return [s for s in found if s.confirmed is None or suspects.is_settled(directory, s.segment)]
 
 
 @contextmanager
@@ -173,7 +175,12 @@ def _compact(source: Source, folder: Path, connection: Any) -> tuple[int, int] |
         connection.execute(_copy(source, segment, working, connection)).fetchall()
         working.chmod(0o400)  # it never changes again
         _sync(working)
-        working.rename(final)
+        sha256 = copies.digest(working)
+        with Manifest(folder.parent) as marks:  # which retention holds while it deletes
+            if not segment.exists():
+                return None
+            copies.put_on_record(marks, source.segment, sha256)
+            working.rename(final)
         _sync(folder)
     except Exception:
         if segment.exists():
@@ -181,10 +188,6 @@ def _compact(source: Source, folder: Path, connection: Any) -> tuple[int, int] |
         return None
     finally:
         working.unlink(missing_ok=True)
-    with Manifest(segment.parent):  # which retention holds while it deletes
-        if not segment.exists():
-            final.unlink(missing_ok=True)
-            return None
     return before, final.stat().st_size
 
 

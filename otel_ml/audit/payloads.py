@@ -62,11 +62,12 @@ def register(connection: Any, directory: Path) -> bool:
         clear = keys.decrypt(subject, encrypted, record_id)
         return None if clear is None else clear.decode()
 
-    def payloads(*columns: Any) -> Any:
-        rows = zip(*(column.to_pylist() for column in columns), strict=True)
+    def payloads(record_id: Any, subject: Any, encrypted: Any) -> Any:
+        rows = zip(record_id.to_pylist(), subject.to_pylist(), encrypted.to_pylist(), strict=True)
         return arrow.array([payload(*row) for row in rows], arrow.string())
 
-    connection.create_function("payload", payloads, ["VARCHAR"] * 3, "VARCHAR", type="arrow", null_handling="special")
+    text = "VARCHAR"
+    connection.create_function("payload", payloads, [text] * 3, text, type="arrow", null_handling="special")
     return True
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from otel_ml import environment_table
+from otel_ml.audit import active
 from otel_ml.errors import Error
 from otel_ml.settings import state_directories, writable_directory
 
@@ -29,7 +30,7 @@ def use(directory: Path) -> None:
 
 
 def find(directory: str | Path | None = None) -> Path:
-    """Return the audit directory that is meant.
+    """Return the audit directory that is meant, with everything in it that this process has recorded so far.
 
     Args:
         directory: An audit directory, or a state directory that has one. None: the one that this process writes, else
@@ -40,6 +41,7 @@ def find(directory: str | Path | None = None) -> Path:
     """
     candidates = _candidates(directory)
     for candidate in candidates:
+        active.flush(candidate)
         if candidate.is_dir():
             return candidate
     looked = ", ".join(str(candidate) for candidate in candidates)

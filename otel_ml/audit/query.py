@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from otel_ml.audit import active, payloads, place, sources, statements
+from otel_ml.audit import payloads, place, sources, statements
 from otel_ml.audit.columns import COLUMNS, FROM_LINE, OUTCOME, TIME, quoted
 from otel_ml.audit.extras import require
 from otel_ml.audit.record import GAP, PREDICTION
@@ -79,7 +79,6 @@ def run(
         QueryError: The statement is no SELECT, is wrong, or a segment is damaged.
     """
     folder = place.find(directory)
-    active.flush(folder)
     with _query_errors():
         connection, result = _started(folder, sql, parameters, start)
     try:

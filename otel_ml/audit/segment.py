@@ -59,7 +59,7 @@ class Segment:
         size: Bytes in the file.
         opened: Monotonic time at which it was made.
         end: What follows on its last line, sequence number and hash; None while lines are appended.
-        is_suspect: Whether a sync has failed.
+        is_suspect: Whether a sync has failed, or a write that may have left something behind.
         is_set_aside: Whether it is marked as suspect, or about to be.
 
     Raises:
@@ -82,7 +82,7 @@ class Segment:
             raise FileExistsError(None, "a sealed segment has this name", str(directory / name))
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._descriptor = os.open(self.path, flags, 0o600)
-        if not lock(self._descriptor):  # a process that starts took it for one that was left behind
+        if not lock(self._descriptor) or self.is_gone():  # who recovers what was left behind was quicker than our lock
             self.release()
             raise FileExistsError(None, "another process recovers this segment", str(self.path))
 
@@ -90,14 +90,18 @@ class Segment:
         """Append whole lines, or nothing: what a full disk took of them is cut off again.
 
         Raises:
-            OSError: They could not be written.
+            OSError: They could not be written. When the segment cannot be used any more, it is suspect from now on.
         """
         view = memoryview(data)
         try:
             while view:
                 view = view[os.write(self._descriptor, view) :]
-        except OSError:
-            os.ftruncate(self._descriptor, self.size)
+        except OSError as error:
+            self.is_suspect = error.errno == errno.EIO
+            try:
+                os.ftruncate(self._descriptor, self.size)
+            except OSError:
+                self.is_suspect = True
             raise
         self.size += len(data)
 
@@ -154,6 +158,11 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def is_full(error: OSError) -> bool:
+    """Whether an error says that there is no room: on the disk, in a quota, or below a limit."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 class Ballast:
     """Room on the disk that is given up when it is full, so that failures can still be written.
 
@@ -167,7 +176,7 @@ class Ballast:
         self._path = directory
 
     def reserve(self) -> bool:
-        """Take the room; False when the disk does not have it."""
+        """Take the room, if it can be had; False when the disk is full."""
         if self._descriptor >= 0:
             return True
         self._path = self._directory / f"{BALLAST}{os.getpid()}"
@@ -178,7 +187,7 @@ class Ballast:
                 return True
         except OSError as error:
             self.give_up()
-            return error.errno in (errno.EOPNOTSUPP, errno.EINVAL)  # of a file system that reserves nothing
+            return not is_full(error)
         self.forget()  # of another host or container, with the same process id: it is theirs
         return True
 

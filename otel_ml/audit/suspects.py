@@ -51,6 +51,17 @@ def counted_lines(path: Path, name: str, confirmed: int) -> list[bytes]:
     return sure + list(doubtful.values())
 
 
+def is_settled(directory: Path, name: str) -> bool:
+    """Whether all that will be written again of a suspect segment is in a sealed one.
+
+    Args:
+        directory: Audit directory.
+        name: Name of the sealed segment.
+    """
+    following = next(_later(directory, name), None)
+    return following is not None and following.name.endswith(SEALED)
+
+
 def _holding(path: Path, name: str) -> Iterator[tuple[int, bytes]]:
     """Yield the lines of a segment, with their sequence numbers, until the chain breaks."""
     with path.open("rb") as file:

@@ -215,8 +215,10 @@ class Trail:
         data = chain.seal_all(bodies)
         try:
             segment.append(data)
-        except OSError:
+        except OSError as error:
             chain.seq, chain.root = seq, root
+            if segment.is_suspect and segment is self._segment:
+                self._failed.append((segment, _Unsynced(self._unsynced.confirmed), error))
             raise
         if keep and bodies:
             unsynced = self._unsynced

@@ -224,7 +224,7 @@ class _Segment:
             raise self._broken(chain.seq, "the footer is missing, and maybe lines before it")
         mark = self.walk.marks.sealed.get(self.name)
         if mark is not None and mark.get("end") != chain.root.hex():
-            seq = min(chain.seq, _number(mark, "last_seq") + 1)
+            seq = min(chain.seq - 1, _number(mark, "last_seq"))
             raise self._broken(seq, "the segment does not end as the manifest says it did when it was sealed")
 
     def _end_suspect(self, chain: Chain, suspect: dict[str, Any]) -> Chain:

@@ -16,7 +16,7 @@ from otel_ml.audit.feed import Feed
 from otel_ml.audit.jobs import Jobs
 from otel_ml.audit.queue import Gap, Lane
 from otel_ml.audit.record import Captured, Encoder, event
-from otel_ml.audit.segment import Ballast
+from otel_ml.audit.segment import Ballast, is_full
 from otel_ml.audit.trail import Trail
 from otel_ml.audit.waiters import Waiters
 from otel_ml.options import Audit
@@ -106,7 +106,9 @@ class AuditWriter:
         Returns:
             Whether it is there. False: it may still get there, but that was not waited for.
         """
-        if not self._is_sync or threading.get_ident() in self._own_threads:  # a `__del__` there would wait for itself
+        if not (ticket and self._is_sync):
+            return False
+        if threading.get_ident() in self._own_threads:  # a `__del__` that runs there would wait for itself
             return False
         return self._waiters.wait(ticket, timeout)
 
@@ -300,7 +302,7 @@ class AuditWriter:
         self._gap_at = now + _GAP_INTERVAL
 
     def _cannot_write(self, error: OSError) -> None:
-        """Give up the ballast, so that failures can be written; the rest waits, and nobody waits for it."""
+        """On a full disk give up the ballast, so that failures can be written. What waits goes on to do so."""
         health.warn_once(
             f"audit:write:{error.errno}",
             "audit: %s cannot be written (%s); records wait, failures first, until it can. What finds no room in the "
@@ -308,8 +310,8 @@ class AuditWriter:
             error.filename or self._directory, error.strerror or error,
         )  # fmt: skip
         self._waiters.give_up()
-        self._is_full = True
-        if not self._ballast.give_up():
+        self._is_full = self._is_full or is_full(error)
+        if not (is_full(error) and self._ballast.give_up()):
             self._hold(time.monotonic())
 
     def _hold(self, now: float) -> None:

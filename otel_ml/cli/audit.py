@@ -8,9 +8,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.text import Text
-
-from otel_ml.cli import audit_output, render
 
 DAMAGED = 1
 """Exit code when a chain does not hold, or a segment cannot be read."""
@@ -55,6 +52,7 @@ def query(
     """Answer a question in SQL, from everything that is on record, also in segments that are being written."""
     from otel_ml.audit.named_queries import NAMED  # noqa: PLC0415
     from otel_ml.audit.query import run  # noqa: PLC0415
+    from otel_ml.cli import audit_output  # noqa: PLC0415
 
     with run(NAMED.get(sql, sql), directory=directory) as result:
         audit_output.print_result(result, format)
@@ -69,6 +67,7 @@ def tail(
 ) -> None:
     """Show the newest records, and each new one when it is written."""
     from otel_ml.audit.tail import tail as records  # noqa: PLC0415
+    from otel_ml.cli import audit_output  # noqa: PLC0415
 
     try:
         for record in records(last, follow=follow, directory=directory):
@@ -91,7 +90,7 @@ def export(
     from otel_ml.audit.named_queries import NAMED  # noqa: PLC0415
 
     rows = write(destination, NAMED.get(sql or "", sql or EVERYTHING), directory=directory)
-    _say(f"Wrote {render.number(rows, 'row')} to {destination}.")
+    _say(f"Wrote {rows:,} {'row' if rows == 1 else 'rows'} to {destination}.")
 
 
 @app.command()
@@ -105,7 +104,7 @@ def verify(directory: Directory = None) -> None:
     if report:
         _say(str(report))
     for problem in report.problems:
-        print(f"otel-ml: {render.printable(str(problem))}", file=sys.stderr)
+        _complain(str(problem))
     raise typer.Exit(0 if report else DAMAGED)
 
 
@@ -120,7 +119,7 @@ def erase(
     from otel_ml import audit  # noqa: PLC0415
 
     if not audit.erase(subject, directory=directory):
-        print("otel-ml: there is no key of this subject, so nothing was erased", file=sys.stderr)
+        _complain("there is no key of this subject, so nothing was erased")
         raise typer.Exit(NOTHING_ERASED)
     _say("Erased. Copies that were exported or backed up with their keys before are not covered.")
 
@@ -154,6 +153,7 @@ def release(
 def stats(directory: Directory = None) -> None:
     """Count segments, records, failures and losses."""
     from otel_ml.audit.stats import stats as count  # noqa: PLC0415
+    from otel_ml.cli import audit_output  # noqa: PLC0415
 
     audit_output.print_stats(count(directory=directory))
 
@@ -161,16 +161,24 @@ def stats(directory: Directory = None) -> None:
 @app.command()
 def compact(directory: Directory = None) -> None:
     """Write sealed segments as Parquet too, which makes queries quick. The segments stay."""
-    from otel_ml.audit import place  # noqa: PLC0415
-    from otel_ml.audit.compaction import compact as write  # noqa: PLC0415
+    from otel_ml import audit  # noqa: PLC0415
+    from otel_ml.cli.audit_output import size  # noqa: PLC0415
 
-    done = write(place.find(directory))
-    sizes = f"{audit_output.size(done.bytes_before)} of lines are {audit_output.size(done.bytes_after)} of Parquet"
-    _say(f"Compacted {render.number(done.segments, 'segment')}" + (f": {sizes}." if done.segments else "."))
+    done = audit.compact(directory=directory)
+    sizes = f": {size(done.bytes_before)} of lines are {size(done.bytes_after)} of Parquet" if done.segments else ""
+    _say(f"Compacted {done.segments:,} {'segment' if done.segments == 1 else 'segments'}{sizes}.")
     for segment, problem in done.problems.items():
-        print(f"otel-ml: {segment}: {render.printable(problem)}", file=sys.stderr)
+        _complain(f"{segment}: {problem}")
     raise typer.Exit(DAMAGED if done.problems else 0)
 
 
 def _say(text: str) -> None:
-    render.make_console().print(Text(render.printable(text)), soft_wrap=True)
+    from otel_ml.cli.render import printable  # noqa: PLC0415
+
+    print(printable(text))
+
+
+def _complain(text: str) -> None:
+    from otel_ml.cli.render import printable  # noqa: PLC0415
+
+    print(f"otel-ml: {printable(text)}", file=sys.stderr)

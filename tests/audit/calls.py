@@ -58,7 +58,12 @@ def segments(directory: Path) -> list[Path]:
 
 def lines(directory: Path) -> list[dict[str, Any]]:
     """Return every whole line of every segment, in order."""
-    found = [line for path in segments(directory) for line in path.read_bytes().splitlines(keepends=True)]
+    while True:
+        try:
+            found = [line for path in segments(directory) for line in path.read_bytes().splitlines(keepends=True)]
+            break
+        except FileNotFoundError:  # a segment was sealed between the two
+            continue
     return [json.loads(line) for line in found if line.endswith(b"\n")]
 
 

@@ -13,7 +13,7 @@ import pytest
 from otel_ml import health
 from otel_ml.audit import compaction
 from otel_ml.audit.query import query
-from segments import Process
+from segments import Process, fields
 from support import run_python
 
 
@@ -157,3 +157,72 @@ def test_the_background_thread_survives_a_folder_that_cannot_be_written(trail: P
     stop()
     assert health.dropped()["internal", "compaction"] >= 1
     assert len(list(trail.glob("parquet/*.parquet"))) == 1
+
+
+def test_the_end_of_the_program_does_not_wait_for_a_compaction_nor_fall_over_it(trail: Path) -> None:
+    """Whenever it comes: the exit code is the program's, what was under way is begun anew by the next one."""
+    process = Process(trail)
+    for _ in range(6):
+        process.add(*(fields(features={"text": "x" * 500}) for _ in range(3000)))
+        process.seal()
+    for delay in (0.0, 0.2, 0.4, 0.6):
+        done = run_python(
+            f"""
+            import time
+            from pathlib import Path
+            from otel_ml.audit import compaction
+            compaction.in_background(Path({str(trail)!r}), interval=0.001)
+            time.sleep({delay})
+            """
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    compaction.compact(trail)
+    assert query("SELECT count(*) AS n FROM predictions", directory=trail) == [{"n": 18_000}]
+
+
+def test_a_child_of_a_process_that_compacts_ends_as_any_other(trail: Path) -> None:
+    """The thread and its database are the parent's; the child neither waits for them nor uses them."""
+    sealed(trail)
+    done = run_python(
+        f"""
+        import os, sys, time
+        from pathlib import Path
+        from otel_ml.audit import compaction
+        stop = compaction.in_background(Path({str(trail)!r}), interval=0.001)
+        while not list(Path({str(trail)!r}).glob("parquet/*.parquet")):
+            time.sleep(0.01)
+        pid = os.fork()
+        if pid == 0:
+            stop()
+            sys.exit(7)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        """
+    )
+    assert (done.stdout.strip(), done.stderr) == ("7", "")
+
+
+def test_a_service_compacts_what_it_seals(trail: Path) -> None:
+    """With `Audit(compact=True)`, beside its own work; records and answers are the same before and after."""
+    done = run_python(
+        f"""
+        import time
+        from pathlib import Path
+        from otel_ml.audit import compaction, query, setup
+        from otel_ml.audit.record import Model, Service
+        from otel_ml.options import Audit
+        compaction.in_background.__defaults__ = (0.01,)
+        trail = Path({str(trail)!r})
+        pipeline = setup.start(Audit(compact=True, segment_bytes=20_000), directory=trail, service=Service("shop"))
+        model = Model("fraud", "1")
+        for number in range(1000):
+            what = ("ok", None, None, b'{{"a":1}}', b"1", None, 100)
+            assert pipeline.writer.put((str(number), time.time_ns(), 0.001, 0, 0, 0, None, model, *what))
+            if number % 100 == 0:
+                pipeline.flush(10)
+        while len(list(trail.glob("parquet/*.parquet"))) < 3:
+            time.sleep(0.01)
+        pipeline.close(10)
+        print(query("SELECT count(*) AS n, count(DISTINCT record_id) AS d FROM predictions", directory=trail))
+        """
+    )
+    assert done.stdout.strip() == "[{'n': 1000, 'd': 1000}]", done.stderr

@@ -34,9 +34,9 @@ def pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AuditP
 
 def predict(pipeline: AuditPipeline, record_id: str, prediction: bytes = b"1") -> None:
     """Put one prediction on record."""
-    item = (
-        record_id, START, 0.001, 0, 0, 0, None, Model("fraud", "1"), "ok", None, None, b'{"a":1}', prediction, None, 100,
-    )  # fmt: skip
+    model = Model("fraud", "1")
+    outcome_of = ("ok", None, None, b'{"a":1}', prediction, None, 100)
+    item = (record_id, START, 0.001, 0, 0, 0, None, model, *outcome_of)
     assert pipeline.writer.put(item)
 
 

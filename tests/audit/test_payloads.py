@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -100,3 +101,26 @@ def test_a_ciphertext_that_was_moved_to_another_record_is_not_shown(trail: Path)
         record_id="other", features=None, prediction=None, subject=stolen["subject"], encrypted=stolen["encrypted"]
     )
     assert texts(trail)["other"] == (None, None)
+
+
+def test_erasing_while_segments_are_compacted_leaves_nothing_readable(tmp_path: Path) -> None:
+    """Ciphertext is copied, never what is in it: whichever comes first, nothing is left, and the chain holds."""
+    trail = tmp_path / "audit"
+    process, keys = Process(trail), SubjectKeys(trail)
+    subject = Pseudonyms(trail).of("ada")
+    assert subject is not None
+    for number in range(20):
+        encrypted = keys.encrypt(subject, f'{{"features":{{"text":"{CANARY}"}}}}'.encode(), str(number))
+        process.prediction(record_id=str(number), features=None, prediction=None, subject=subject, encrypted=encrypted)
+        process.seal()
+    compacting = threading.Thread(target=lambda: compaction.compact(trail))
+    compacting.start()
+    while not list(trail.glob("parquet/*.parquet")):
+        assert compacting.is_alive()
+    assert audit.erase("ada", directory=trail)
+    compacting.join()
+    assert len(list(trail.glob("parquet/*.parquet"))) == 20
+    rows = audit.query("SELECT features FROM predictions", directory=trail)
+    assert rows == [{"features": None}] * 20
+    assert CANARY.encode() not in everything(trail)
+    assert audit.verify(directory=trail)

@@ -55,7 +55,9 @@ def shown(features: object, prediction: object = None) -> tuple[list[Any], list[
 
 
 numbers = st.one_of(
-    st.floats(width=64), st.integers(-(2**70), 2**70), st.sampled_from([4111111111111111, 4111111111111111.0, 10**14])
+    st.floats(width=64),
+    st.integers(-(2**70), 2**70),
+    st.sampled_from([4111111111111111, 4111111111111111.0, 10**14, 10**400]),
 )
 texts = st.one_of(
     st.text(max_size=20),

@@ -234,6 +234,18 @@ def test_records_after_an_erasure_have_a_new_key(tmp_path: Path, clock: list[flo
     assert reader.decrypt(ada, after, "3") == PLAIN
 
 
+def test_a_process_keeps_a_bounded_number_of_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more subjects than that, each is still read with its own."""
+    monkeypatch.setattr(subjects, "_MOST_KEPT", 2)
+    keys, of = SubjectKeys(tmp_path), Pseudonyms(tmp_path).of
+    names = [of(number) or "" for number in range(5)]
+    hidden = [keys.encrypt(name, name.encode(), "id") for name in names]
+    assert [keys.decrypt(name, text, "id") for name, text in zip(names, hidden, strict=True)] == [
+        name.encode() for name in names
+    ]
+    assert len(keys._ciphers) <= 2
+
+
 def test_another_process_that_has_the_key_notices(tmp_path: Path) -> None:
     """It reads until the key is destroyed, and soon no more."""
     ada = Pseudonyms(tmp_path).of(ADA) or ""

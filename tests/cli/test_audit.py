@@ -16,7 +16,9 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from otel_ml.audit.pseudonyms import Pseudonyms
 from otel_ml.audit.statements import QueryError
+from otel_ml.audit.subjects import SubjectKeys
 from otel_ml.cli.audit import app
 from segments import Process
 
@@ -206,3 +208,56 @@ finally:
     assert done.returncode == 0, done.stderr
     for name in ("query", "tail", "verify", "export", "erase", "hold", "release", "stats", "compact"):
         assert name in done.stdout
+
+
+def test_verify_names_the_first_bad_record(trail: Path, audit: Command) -> None:
+    """Exit code 0 and a count when every chain holds; 1, file and sequence number when one does not."""
+    process = Process(trail)
+    process.prediction()
+    process.prediction()
+    sealed = process.seal()
+    good = audit("verify")
+    assert (good.exit_code, good.stderr) == (0, "")
+    assert "1 chains of 2 segments hold, 5 lines" in good.stdout
+    sealed.write_bytes(sealed.read_bytes().replace(b"12.5", b"12.6", 1))
+    bad = audit("verify")
+    assert bad.exit_code == 1
+    assert bad.stderr.startswith(f"otel-ml: {sealed.name}, seq 1: ")
+
+
+def test_holds_are_placed_listed_and_released(trail: Path, audit: Command) -> None:
+    """A hold has a reason and an identity; what is no hold cannot be released."""
+    trail.mkdir()
+    held = audit("hold", "case 4711", "--since", "2026-11-01", "--until", "2026-12-01T12:00:00").stdout
+    identity = held.removeprefix("Held: ").strip()
+    assert f"case 4711 ({identity})" in audit("stats").stdout
+    assert audit("release", identity).stdout == f"Released: {identity}\n"
+    assert "case 4711" not in audit("stats").stdout
+    assert "expected the identity of a hold" in str(audit("release", identity).exception)
+    assert "hold(until=)" in str(audit("hold", "x", "--since", "2026-11-02", "--until", "2026-11-01").exception)
+    assert "hold(reason)" in str(audit("hold", " ").exception)
+
+
+def test_erase_destroys_a_key_once(trail: Path, audit: Command) -> None:
+    """By the subject's own name; the second time there is nothing left, which is said with exit code 1."""
+    subject = Pseudonyms(trail).of("ada")
+    assert subject is not None
+    SubjectKeys(trail).encrypt(subject, b"{}", "a")
+    assert audit("erase", "--subject", "ada").stdout.startswith("Erased.")
+    again = audit("erase", "--subject", "ada")
+    assert (again.exit_code, again.stderr) == (
+        1,
+        "otel-ml: there is no key of this subject, so nothing was erased\n",
+    )
+
+
+def test_the_command_is_a_part_of_otel_ml(trail: Path, command) -> None:
+    """`otel-ml audit query`, as it is installed; what is wrong is one line, and exit code 2."""
+    with Process(trail) as process:
+        process.prediction()
+    done = command("audit", "query", "SELECT count(*) AS n FROM predictions", "--format", "json", "--dir", trail)
+    assert (done.returncode, done.stdout) == (0, '{"n":1}\n')
+    wrong = command("audit", "query", "DELETE FROM predictions", "--dir", trail)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.startswith("otel-ml: query: expected one SELECT statement")
+    assert command("audit", "stats", "--dir", trail.parent / "none").returncode == 2

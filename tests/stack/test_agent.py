@@ -133,8 +133,9 @@ def test_sealed_segments_arrive_record_by_record(server: Server, upstream: OtlpR
     for number in range(9):
         failed = {"otel_ml__status": "error", "severity_number": 17, "error__type": "ValueError"} if number % 3 else {}
         process.prediction(
-            record_id=f"r{number}", time_unix_nano=START + number, otel_ml__model__name="ab"[number % 2],
-            features=features, service__instance__id="one", deployment__environment__name="staging", call_id="c",
+            record_id=f"r{number}", time_unix_nano=START + number, service__name="credit-api",
+            otel_ml__model__name="ab"[number % 2], features=features, call_id="c",
+            service__instance__id="one", deployment__environment__name="staging",
             row=number, rows=1, **trace, **failed,
         )  # fmt: skip
     process.outcome("r0", 1)
