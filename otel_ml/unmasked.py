@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from otel_ml import redaction
+from otel_ml import conventions, redaction
 from otel_ml.clean_attributes import CleanAttributes
+from otel_ml.identity import is_uuid
 from otel_ml.redaction import Redactor
 
 _LONGEST = 128
@@ -63,6 +64,8 @@ class Unmasked:
         return ("", text) in self._known and self.redactor is redaction.current()
 
     def _learns(self, key: str, value: str | None) -> bool:
+        if key == conventions.AUDIT_RECORD_ID and value is not None and is_uuid(value):
+            return True
         item = {key: 0 if value is None else value}
         if type(key) is not str or self.redactor.mapping(item) != item:
             return False

@@ -140,7 +140,9 @@ class _Background(threading.Thread):
 def _connect(**options: Any) -> Any:
     duckdb = require("duckdb", "audit", _PURPOSE)
     require("pyarrow", "audit", _PURPOSE)
-    return duckdb.connect(":memory:", config={"temp_directory": "", **options})
+    connection = duckdb.connect(":memory:", config={"temp_directory": "", **options})
+    connection.execute("SET enable_progress_bar = false")
+    return connection
 
 
 def _waiting(directory: Path) -> list[Source]:

@@ -37,9 +37,13 @@ class Jobs:
         if self._thread is None or not self._thread.is_alive():
             self._start()
 
+    def waiting(self) -> int:
+        """Return how many of those that were submitted are not done."""
+        return self._submitted - self._done
+
     def is_idle(self) -> bool:
         """Whether all that was submitted is done."""
-        return self._done >= self._submitted
+        return self.waiting() <= 0
 
     def close(self, timeout: float) -> bool:
         """Stop the thread when all is done; False when `timeout` seconds were not enough."""

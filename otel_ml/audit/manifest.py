@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
@@ -13,9 +12,11 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from otel_ml import conventions
+from otel_ml.audit import descriptors
 from otel_ml.audit.chain import Chain, start_of
+from otel_ml.audit.descriptors import open_held
 from otel_ml.audit.record import RECOVERED, event
-from otel_ml.audit.segment import sync_directory
+from otel_ml.audit.segment import lock, sync_directory
 from otel_ml.errors import Error
 from otel_ml.identity import uuid7
 
@@ -100,19 +101,19 @@ class Manifest:
 
     def __enter__(self) -> Self:
         path = self._directory / NAME
-        self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = open_held(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            lock(self._descriptor, wait=True)
             self._resume()
         except BaseException:
-            os.close(self._descriptor)
+            descriptors.release(self._descriptor)
             raise
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        os.close(self._descriptor)
+        descriptors.release(self._descriptor)
 
     def append(self, name: str, **fields: Any) -> None:
         """Add a line; it is on the disk when this returns.

@@ -149,6 +149,7 @@ def connect(directory: Path) -> Any:
         MissingExtraError: DuckDB or pyarrow is not installed.
     """
     connection = require("duckdb", "audit", _PURPOSE).connect(":memory:", config=dict(_SETTINGS))
+    connection.execute("SET enable_progress_bar = false")
     connection.execute("SET TimeZone = 'UTC'")  # so that `time > now() - interval '1 hour'` means what it says
     found = sources.find(directory)
     parquet = [str(source.parquet) for source in found if source.parquet is not None]

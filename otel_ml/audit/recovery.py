@@ -13,6 +13,7 @@ from pathlib import Path
 from otel_ml import conventions, health
 from otel_ml.audit import manifest
 from otel_ml.audit.chain import Chain, start_of
+from otel_ml.audit.descriptors import open_held, release
 from otel_ml.audit.manifest import Manifest
 from otel_ml.audit.record import RECOVERED, SEAL, SEGMENT, event
 from otel_ml.audit.segment import BALLAST, OPEN, SEALED, finish, lock, parse
@@ -64,14 +65,14 @@ def recover(directory: Path) -> list[Recovered]:
 def _orphan(path: Path) -> Iterator[int | None]:
     """Hold a file that nobody else holds; None when somebody does, or it is gone."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        descriptor = open_held(path, os.O_RDWR | os.O_APPEND)
     except FileNotFoundError:
         yield None
         return
     try:
         yield descriptor if lock(descriptor) and _is_at(path, descriptor) else None
     finally:
-        os.close(descriptor)
+        release(descriptor)
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from otel_ml.audit.descriptors import open_held, release
+
 SEALED: Final = ".jsonl"
 OPEN: Final = ".jsonl.open"
 BALLAST: Final = "ballast-"
@@ -38,10 +40,18 @@ def parse(name: str) -> tuple[str, int, bool] | None:
     return None if match is None else (match["process"], int(match["number"]), match["open"] is not None)
 
 
-def lock(descriptor: int) -> bool:
-    """Mark a file as in use by this process; False when another one has done so."""
+def lock(descriptor: int, *, wait: bool = False) -> bool:
+    """Mark a file as in use.
+
+    Args:
+        descriptor: Of the file.
+        wait: Whether to wait for who uses it now.
+
+    Returns:
+        False when another process, or another place of this one, uses it.
+    """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
@@ -53,11 +63,11 @@ class Segment:
     Args:
         directory: Audit directory.
         name: Name that the file has when it is sealed.
-        first_seq: Sequence number of its first line.
 
     Attributes:
         size: Bytes in the file.
-        opened: Monotonic time at which it was made.
+        opened: Monotonic time at which it was made, or its first line was written.
+        first_seq: Sequence number of its first line.
         end: What follows on its last line, sequence number and hash; None while lines are appended.
         is_suspect: Whether a sync has failed, or a write that may have left something behind.
         is_set_aside: Whether it is marked as suspect, or about to be.
@@ -67,9 +77,9 @@ class Segment:
         OSError: The file cannot be made.
     """
 
-    def __init__(self, directory: Path, name: str, first_seq: int) -> None:
+    def __init__(self, directory: Path, name: str) -> None:
         self.name = name
-        self.first_seq = first_seq
+        self.first_seq = 0
         self.end: tuple[int, bytes] | None = None
         self.is_suspect = False
         self.is_set_aside = False
@@ -80,8 +90,7 @@ class Segment:
         self._is_entered = False
         if (directory / name).exists():
             raise FileExistsError(None, "a sealed segment has this name", str(directory / name))
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._descriptor = os.open(self.path, flags, 0o600)
+        self._descriptor = open_held(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL)
         if not lock(self._descriptor) or self.is_gone():  # who recovers what was left behind was quicker than our lock
             self.release()
             raise FileExistsError(None, "another process recovers this segment", str(self.path))
@@ -137,10 +146,8 @@ class Segment:
         self.release()
 
     def release(self) -> None:
-        """Close the file as it is. After a fork the child calls this, and the parent keeps its lock."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        """Close the file as it is."""
+        release(self._descriptor)
 
 
 def finish(path: Path, sealed: Path) -> None:
@@ -181,7 +188,7 @@ class Ballast:
             return True
         self._path = self._directory / f"{BALLAST}{os.getpid()}"
         try:
-            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._descriptor = open_held(self._path, os.O_WRONLY | os.O_CREAT)
             if lock(self._descriptor):
                 os.posix_fallocate(self._descriptor, 0, BALLAST_BYTES)
                 return True
@@ -202,6 +209,5 @@ class Ballast:
 
     def forget(self) -> None:
         """Close the file as it is, as a forked child has to."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        release(self._descriptor)
+        self._descriptor = -1

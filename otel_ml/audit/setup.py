@@ -70,9 +70,10 @@ class AuditPipeline:
         Returns:
             False when records were lost.
         """
+        closed = self.writer.close(timeout)
         if self._stop_compaction is not None:
             self._stop_compaction()
-        return self.writer.close(timeout)
+        return closed
 
     def _begin_upkeep(self) -> None:
         """Look after older files on a thread of its own, while records are written already."""

@@ -19,6 +19,7 @@ from otel_ml.audit.segment import SEALED, Segment, process_name
 from otel_ml.options import Audit
 
 _MOST_UNSYNCED: Final = 16 * 1024 * 1024
+_MOST_JOBS: Final = 16  # each may hold a segment open
 _EARLY: Final = 0.8  # of the interval: the sync itself takes time, too
 _LONGEST_PAUSE: Final = 30.0
 
@@ -55,14 +56,13 @@ class Trail:
         self._options = options
         self._jobs = jobs
         self._on_sealed = on_sealed
-        self._segment: Segment | None = None
         self.reset()
 
     def reset(self) -> None:
         """Begin a trail of its own in a forked child; the segment under way is the parent's."""
-        if self._segment is not None:
-            self._segment.release()
-        self._segment = None
+        self._segment: Segment | None = None
+        self._spare: Segment | None = None
+        self._is_preparing = False
         self._chain = Chain(b"")
         self._process = ""
         self._number = 0
@@ -89,7 +89,9 @@ class Trail:
 
     def is_behind(self) -> bool:
         """Whether so much waits for a sync that nothing more should be written."""
-        return bool(self._again or self._failed) or self._unsynced.size + self._in_flight() >= 2 * _MOST_UNSYNCED
+        if self._again or self._failed or self._jobs.waiting() > _MOST_JOBS:
+            return True
+        return self._unsynced.size + self._in_flight() >= 2 * _MOST_UNSYNCED
 
     def is_synced(self) -> bool:
         """Whether all that was written is on the disk."""
@@ -120,9 +122,9 @@ class Trail:
         if unsynced.bodies and not self._in_flight() and due:
             self._sync_beside(segment)
         if segment.size >= options.segment_bytes:
-            self.seal("size")
+            self._change("size")
         elif now >= segment.opened + options.segment_age:
-            self.seal("age")
+            self._change("age")
 
     def due_in(self, now: float) -> float:
         """Return the seconds until `tend` has something to do, at most a minute."""
@@ -183,18 +185,46 @@ class Trail:
         self._segment = None
         self._sync_beside(segment)
 
-    def _open(self) -> Segment:
+    def close(self) -> None:
+        """Seal the segment under way; nothing is appended after that."""
+        self.seal("close")
+        self._jobs.submit(self._discard_spare)
+
+    def _discard_spare(self) -> None:
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.remove()
+
+    def _change(self, reason: str) -> None:
+        """Seal the segment, as soon as the next one is there: on a busy disk it takes long to make a file."""
+        if self._spare is not None or not self._unsynced.bodies:
+            self.seal(reason)
+        elif not self._is_preparing:
+            self._is_preparing = True
+            self._jobs.submit(self._prepare)
+
+    def _prepare(self) -> None:
+        try:
+            self._spare = self._create()
+        except OSError:
+            self._pause(1.0)
+        finally:
+            self._is_preparing = False
+
+    def _create(self) -> Segment:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self._number:
             self._process = process_name(self._service)
-        number, segment = self._number, None
-        while segment is None:
-            number += 1
-            name = f"{self._process}-{number:06d}{SEALED}"
+        while True:
+            self._number += 1
             try:
-                segment = Segment(self._directory, name, self._chain.seq)
+                return Segment(self._directory, f"{self._process}-{self._number:06d}{SEALED}")
             except FileExistsError:  # the clock went back, or a process that starts takes it for an orphan
                 continue
+
+    def _open(self) -> Segment:
+        segment, self._spare = self._spare or self._create(), None
+        segment.first_seq, segment.opened = self._chain.seq, time.monotonic()
         previous = self._chain.root.hex() if self._chain.seq else None
         if previous is None:
             self._chain = Chain(start_of(segment.name))
@@ -205,7 +235,7 @@ class Trail:
         except OSError:
             segment.remove()
             raise
-        self._number, self._segment = number, segment
+        self._segment = segment
         return segment
 
     def _write(self, segment: Segment, bodies: list[bytes], *, keep: bool = True) -> None:

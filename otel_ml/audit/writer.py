@@ -22,7 +22,10 @@ from otel_ml.audit.waiters import Waiters
 from otel_ml.options import Audit
 
 WINDOW: Final = 0.010
-"""Seconds of ok records that a killed process loses at most, with `durability="fast"` and a disk that takes writes."""
+"""Seconds of records that a killed process loses at most, with `durability="fast"`.
+
+It counts from the first segment on, and what the machine makes a thread or a write wait comes on top.
+"""
 
 _LOOK: Final = 0.003
 """Seconds between two looks at the queue while there is traffic: the rest of the window is for the look itself."""
@@ -176,7 +179,7 @@ class AuditWriter:
         self._waiters = Waiters()
         self._quiet = 0
         self._looks = 0
-        self._is_full = False
+        self._is_full = self._has_ballast = False
         self._gap_at = self._held_until = self._flush_until = 0.0
         self._working = threading.Lock()
         self._starting = threading.Lock()
@@ -292,7 +295,9 @@ class AuditWriter:
         if self._is_sync:
             self._trail.sync()
             self._waiters.settle(tickets, durable=True)
-        self._ballast.reserve()
+        if not self._has_ballast:
+            self._has_ballast = True
+            self._jobs.submit(self._ballast.reserve)
         return True
 
     def _write_gap(self, now: float) -> None:
@@ -331,5 +336,5 @@ class AuditWriter:
                 self._write_gap(time.monotonic())
         except OSError as error:
             self._cannot_write(error)
-        self._trail.seal("close")
+        self._trail.close()
         self._ballast.give_up()

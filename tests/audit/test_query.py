@@ -393,3 +393,14 @@ def test_the_lines_of_a_segment_are_what_its_helper_promises(trail: Path) -> Non
         assert hash_.decode() == previous.hex()
         assert json.loads(line)["seq"] == number
     assert os.stat(sealed[0]).st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("enable_external_access", False), ("lock_configuration", True), ("enable_progress_bar", False)],
+)
+def test_the_database_is_shut_off_and_silent(trail: Path, name: str, value: bool) -> None:
+    """It reaches no file, cannot be told to, and prints nothing into the program's output, however long it takes."""
+    trail.mkdir()
+    sql = f"SELECT current_setting('{name}') AS value"
+    assert query(sql, directory=trail) == [{"value": value}]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from otel_ml.audit import segment
-from otel_ml.audit.segment import BALLAST_BYTES, Ballast, Segment
+from otel_ml.audit.segment import BALLAST_BYTES, Ballast, Segment, lock
 
 
 @pytest.mark.parametrize("service", ["shop", "../../etc/passwd", "a-b", "", "käse", "x" * 500])
@@ -31,7 +31,7 @@ def test_other_files_are_no_segments(name: str) -> None:
 
 def test_a_segment_is_private_locked_and_appended_to(tmp_path: Path) -> None:
     """Nobody else can read it, and another process sees that it is in use."""
-    one = Segment(tmp_path, "a.jsonl", 0)
+    one = Segment(tmp_path, "a.jsonl")
     one.append(b"1\n")
     one.append(b"2\n")
     one.sync()
@@ -39,9 +39,9 @@ def test_a_segment_is_private_locked_and_appended_to(tmp_path: Path) -> None:
     assert one.size == 4
     assert stat.S_IMODE(one.path.stat().st_mode) == 0o600
     other = os.open(one.path, os.O_RDWR)
-    assert not segment.lock(other)
+    assert not lock(other)
     one.rename()
-    assert segment.lock(other)
+    assert lock(other)
     os.close(other)
     assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
 
@@ -51,13 +51,13 @@ def test_a_name_that_is_taken_is_refused(tmp_path: Path, taken: str) -> None:
     """Nothing is ever written into a file of someone else."""
     (tmp_path / taken).write_bytes(b"theirs")
     with pytest.raises(FileExistsError):
-        Segment(tmp_path, "a.jsonl", 0)
+        Segment(tmp_path, "a.jsonl")
     assert (tmp_path / taken).read_bytes() == b"theirs"
 
 
 def test_a_file_that_was_removed_is_noticed(tmp_path: Path) -> None:
     """Appending to it would succeed, and be for nothing."""
-    one = Segment(tmp_path, "a.jsonl", 0)
+    one = Segment(tmp_path, "a.jsonl")
     assert not one.is_gone()
     one.path.unlink()
     assert one.is_gone()

@@ -11,11 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
-from audit.calls import call, entries, ids, program_environment, records, segments, started, wait_for, writing
+from audit.calls import SERVICE, call, entries, ids, program_environment, records, segments, started, wait_for, writing
 
 from otel_ml import health
-from otel_ml.audit import place
+from otel_ml.audit import place, setup
 from otel_ml.audit.verify import verify
+from otel_ml.options import Audit
 from support import run_python
 
 PROGRAM = """
@@ -163,16 +164,16 @@ def test_a_fork_in_the_middle_of_everything_blocks_nobody(tmp_path: Path) -> Non
         """
         import os, threading, time
         from pathlib import Path
-        from audit.calls import call, started
-        pipeline = started(Path("audit"), segment_bytes=20_000, sync_interval=0.01)
+        from audit.calls import SERVICE, call, started
+        pipeline = started(Path("audit"), segment_bytes=200_000, sync_interval=0.01, queue_size=10**6)
         stop = False
         def put():
             number = 0
             while not stop:
                 pipeline.writer.put(call(number))
                 number += 1
-                time.sleep(0.0001)
-        threads = [threading.Thread(target=put) for _ in range(3)]
+                time.sleep(0.0005)
+        threads = [threading.Thread(target=put, daemon=True) for _ in range(3)]
         for thread in threads:
             thread.start()
         for child in range(20):
@@ -180,7 +181,7 @@ def test_a_fork_in_the_middle_of_everything_blocks_nobody(tmp_path: Path) -> Non
             if pid == 0:
                 for number in range(50):
                     pipeline.writer.put(call(f"{child}-{number}"))
-                os._exit(0 if pipeline.close(10.0) else 1)
+                os._exit(0 if pipeline.close(30.0) else 1)
             assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         stop = True
         for thread in threads:
@@ -219,7 +220,7 @@ def test_a_clock_that_goes_back_breaks_neither_names_nor_order(tmp_path: Path) -
         """
         import time
         from pathlib import Path
-        from audit.calls import call, started
+        from audit.calls import SERVICE, call, started
         real, shift = time.time_ns, 0
         time.time_ns = lambda: real() + shift
         pipeline = started(Path("audit"), segment_bytes=2000, retention_age=600.0)
@@ -242,10 +243,11 @@ def test_a_clock_that_goes_back_breaks_neither_names_nor_order(tmp_path: Path) -
 def test_the_directory_of_the_options_goes_before_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And readers in this process look there."""
     monkeypatch.setattr(place, "_in_use", None)
-    pipeline = started(tmp_path / "default", directory=tmp_path / "chosen")
-    assert pipeline.directory == tmp_path / "chosen" == place.find()
+    options = Audit(directory=tmp_path / "chosen")
+    pipeline = setup.start(options, directory=tmp_path / "default", service=SERVICE)
     pipeline.writer.put(call(1))
     assert pipeline.close(5.0)
+    assert pipeline.directory == tmp_path / "chosen" == place.find()
     assert ids(tmp_path / "chosen") == ["1"] and not (tmp_path / "default").exists()
 
 

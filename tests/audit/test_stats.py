@@ -29,7 +29,7 @@ def test_segments_records_and_losses_are_counted(tmp_path: Path) -> None:
     assert (found.models, found.subjects) == (1, 1)
     assert (found.first, found.last) == (datetime(2026, 11, 22, 16, 39, 48), datetime(2026, 11, 22, 16, 39, 49))
     assert found.lost == {"failed": 1, "queue_full": 5}
-    assert found.bytes == sum(path.stat().st_size for path in trail.glob("*.jsonl*"))
+    assert found.bytes == sum(path.stat().st_size for path in trail.glob("shop-*.jsonl*"))
     assert found.parquet_bytes == sum(path.stat().st_size for path in trail.glob("parquet/*.parquet"))
 
 

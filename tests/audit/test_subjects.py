@@ -19,7 +19,6 @@ from uuid import UUID
 
 import numpy as np
 import pytest
-from audit.segments import Process
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +27,7 @@ from otel_ml.audit import key_files, pseudonyms, subjects
 from otel_ml.audit.key_files import KeyFileError
 from otel_ml.audit.pseudonyms import KEY_VARIABLE, Pseudonyms
 from otel_ml.audit.subjects import RECHECK, SubjectError, SubjectKeys
+from segments import Process
 from support import run_python
 
 ADA, BOB = "ada@example.org", "bob@example.org"

@@ -11,9 +11,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from click.testing import Result
 from typer.testing import CliRunner
 
 from otel_ml.audit.pseudonyms import Pseudonyms
@@ -22,7 +22,7 @@ from otel_ml.audit.subjects import SubjectKeys
 from otel_ml.cli.audit import app
 from segments import Process
 
-Command = Callable[..., Result]
+Command = Callable[..., Any]
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def audit(monkeypatch: pytest.MonkeyPatch, trail: Path) -> Command:
     monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.delenv("FORCE_COLOR", raising=False)
 
-    def run(*arguments: object) -> Result:
+    def run(*arguments: object) -> Any:
         return CliRunner().invoke(app, [*map(str, arguments), "--dir", str(trail)], catch_exceptions=True)
 
     return run

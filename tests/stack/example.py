@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from audit.segments import Process
 
+from segments import Process
 from stack import tempo
 from stack.servers import REPOSITORY, Server, free_ports
 from stack.whole import Stack

@@ -13,9 +13,9 @@ from typing import Any
 
 import httpx
 import pytest
-from audit.segments import START, Process
 
 from receivers import Fault, OtlpReceiver
+from segments import START, Process
 from stack.otlp_requests import counter, facts, logs, plain, record, send, span, traces
 from stack.servers import TOKEN, Server, agent
 

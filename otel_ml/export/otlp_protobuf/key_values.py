@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from otel_ml import conventions
 from otel_ml.clean_attributes import CleanAttributes
 from otel_ml.export.otlp_protobuf.values import key_value
 from otel_ml.export.otlp_protobuf.wire import VARINTS, counted, pack_double, signed, utf8, varint
+from otel_ml.identity import is_uuid
 from otel_ml.redaction import Redactor
 
 _LONGEST: Final = 128  # characters of a text that is kept
@@ -130,6 +132,8 @@ class KeyValues:
 
     def _learn_text(self, key: _Key, name: str, value: str) -> bytes | None:
         """Return the field of a text; None when there is something to mask in it."""
+        if name == conventions.AUDIT_RECORD_ID and is_uuid(value):
+            return counted(self._tag, key_value(name, value))
         if self._redactor is not None and self._redactor.text(value) != value:
             return None
         field = counted(self._tag, key_value(name, value))
