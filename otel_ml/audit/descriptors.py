@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 _LONGEST: Final = 0.1
-"""Seconds that a fork waits for a file that is being opened at that moment, on a disk that is stuck say."""
+"""Seconds that one waits for another file to be opened or closed: on a disk that is stuck that may take for ever."""
 
 _held: set[int] = set()
 _opening = threading.Lock()
@@ -44,9 +44,14 @@ def release(descriptor: int) -> None:
     Args:
         descriptor: What `open_held` returned.
     """
-    if descriptor in _held:
-        _held.discard(descriptor)
-        os.close(descriptor)
+    waited = _opening.acquire(timeout=_LONGEST)
+    try:
+        if descriptor in _held:
+            _held.discard(descriptor)
+            os.close(descriptor)
+    finally:
+        if waited:
+            _opening.release()
 
 
 def _before_fork() -> None:
@@ -66,6 +71,4 @@ def _after_fork_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
-    )
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

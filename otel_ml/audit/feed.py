@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from otel_ml import health
 from otel_ml.audit.queue import Gap, Lane
@@ -42,17 +42,35 @@ class Feed:
 
     def fill(self) -> bool:
         """Encode some items, unless some are not written yet; False when there is nothing to write."""
-        if self.bodies:
+        bodies, items, encode = self.bodies, self._lane.items, self._encoder.body
+        if bodies:
             return True
         room = MOST_BYTES
-        bodies, items = self.bodies, self._lane.items
+        released = 0
         while room > 0 and len(bodies) < MOST_LINES:
             if self._rows is not None:
                 room -= self._add_row(self._rows)
-            elif items:
-                room -= self._add(*items.popleft())
-            else:
+                continue
+            if not items:
                 break
+            item, size, ticket = items.popleft()
+            try:
+                if type(item) is bytes:
+                    body = item
+                elif type(item[11]) is Batch:
+                    self._rows, self._batch = self._encoder.bodies(item), (size, ticket)
+                    continue
+                else:
+                    body = encode(item)
+            except Exception as error:  # whatever one item holds
+                self._spoilt(error)
+            else:
+                bodies.append(body)
+                room -= len(body)
+            released += size
+            if ticket:
+                self.tickets.append(ticket)
+        self._lane.release(released)
         return bool(bodies)
 
     def written(self) -> list[int]:
@@ -68,24 +86,6 @@ class Feed:
         self._lane.held = 0
         return lost
 
-    def _add(self, item: Any, size: int, ticket: int) -> int:
-        """Encode one item, and return the bytes that this made."""
-        try:
-            if type(item) is bytes:
-                body = item
-            elif type(item[11]) is Batch:
-                self._rows, self._batch = self._encoder.bodies(item), (size, ticket)
-                return 0
-            else:
-                body = self._encoder.body(item)
-        except Exception as error:  # whatever one item holds
-            self._spoilt(error)
-            body = b""
-        else:
-            self.bodies.append(body)
-        self._complete(size, ticket)
-        return len(body)
-
     def _add_row(self, rows: Iterator[bytes]) -> int:
         try:
             body = next(rows, b"")
@@ -96,13 +96,11 @@ class Feed:
             self.bodies.append(body)
         else:
             self._rows = None
-            self._complete(*self._batch)
+            size, ticket = self._batch
+            self._lane.release(size)
+            if ticket:
+                self.tickets.append(ticket)
         return len(body)
-
-    def _complete(self, size: int, ticket: int) -> None:
-        self._lane.release(size)
-        if ticket:
-            self.tickets.append(ticket)
 
     def _spoilt(self, error: Exception) -> None:
         self._gap.add("encode_failed")

@@ -134,13 +134,12 @@ class Encoder:
     def _body(
         self, item: Captured, identity: str, features: bytes | None, prediction: bytes | None, which: bytes = _ONE
     ) -> bytes:
-        start = self._start(item, identity)
-        if item[10] is None or all(map(_is_short, item[10])):
-            payload = self._payload(item[13], identity, features, prediction)
-            body = _escaped(b"".join((start, _outcome(item), which, payload)))
+        payload = self._payload(item[13], identity, features, prediction)
+        if item[10] is None:
+            body = b"%b%b%b%b" % (self._start(item, identity), _outcome(item), which, payload)
             if len(body) <= _MOST_BODY:
                 return body
-        return self._shortened(item, identity, start + _outcome(item) + which, features, prediction)
+        return self._bounded(item, identity, self._start(item, identity) + _outcome(item) + which, features, prediction)
 
     def _start(self, item: Captured, identity: str) -> bytes:
         """Return the fields that come first: identity, time, trace, service, run and model."""
@@ -158,9 +157,14 @@ class Encoder:
 
     def _payload(self, subject: str | None, identity: str, features: bytes | None, prediction: bytes | None) -> bytes:
         """Return features and prediction, hidden where they are to be, whose they are, and what was masked in them."""
-        payload = b"" if features is None else b',"features":' + features
-        if prediction is not None:
-            payload += b',"prediction":' + prediction
+        if features is None:
+            payload = b"" if prediction is None else b',"prediction":' + prediction
+        elif prediction is None:
+            payload = b',"features":' + features
+        else:
+            payload = b',"features":%b,"prediction":%b' % (features, prediction)
+        if not payload.isascii() or b"\x7f" in payload or b"\n" in payload or b"\r" in payload:
+            payload = _escaped(payload)
         redacted = b""
         if self._mask in payload:
             names = dict.fromkeys(self._masked.findall(payload))
@@ -173,20 +177,20 @@ class Encoder:
             return b'%b,"encrypted":"%b"%b' % (whose, hidden.encode(), redacted)
         return payload + whose + redacted
 
-    def _shortened(
+    def _bounded(
         self, item: Captured, identity: str, head: bytes, features: bytes | None, prediction: bytes | None
     ) -> bytes:
-        """Return a body that is not too long: of long parts the size stays, of long texts head and tail."""
+        """Return a body that is not too long: of long parts the size stays, and what that was is said."""
         truncated = [] if all(map(_is_short, item[10] or ())) else ["exception"]
         parts = {"features": features, "prediction": prediction}
-        for most in (_MOST_TEXT, 0):
+        for most in (_MOST_BODY, _MOST_TEXT, 0):
             for name, part in parts.items():
                 if part is not None and len(part) > most and name not in truncated:
                     parts[name] = b'{"type":"json","length":%d}' % len(part)
                     truncated.append(name)
             payload = self._payload(item[13], identity, parts["features"], parts["prediction"])
             noted = b"" if not truncated else b',"truncated":["%b"]' % '","'.join(truncated).encode()
-            body = _escaped(b"".join((head, payload, noted)))
+            body = b"".join((head, payload, noted))
             if len(body) <= _MOST_BODY:
                 break
         return body
@@ -255,11 +259,9 @@ def _is_short(text: str) -> bool:
     return len(text) <= _MOST_TEXT and len(quoted(text)) <= _MOST_TEXT + 256
 
 
-def _escaped(body: bytes) -> bytes:
-    """Return a body as one line without control characters: what is JSON already may hold some in other forms."""
-    if body.isascii() and b"\x7f" not in body and b"\n" not in body and b"\r" not in body:
-        return body
-    text = body.decode("utf-8", "replace")
+def _escaped(payload: bytes) -> bytes:
+    """Return JSON on one line and without control characters, some of which JSON allows as they are."""
+    text = payload.decode("utf-8", "replace")
     if "\n" in text or "\r" in text:
-        text = json.dumps(json.loads(text + "}"), separators=(",", ":"), allow_nan=False)[:-1]
+        text = "," + json.dumps(json.loads(f"{{{text[1:]}}}"), separators=(",", ":"), allow_nan=False)[1:-1]
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode()

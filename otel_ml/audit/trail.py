@@ -15,7 +15,8 @@ from otel_ml.audit.chain import Chain, start_of
 from otel_ml.audit.jobs import Jobs
 from otel_ml.audit.manifest import Manifest
 from otel_ml.audit.record import SEAL, SEGMENT, event
-from otel_ml.audit.segment import SEALED, Segment, process_name
+from otel_ml.audit.segment import Segment
+from otel_ml.audit.supply import Supply
 from otel_ml.options import Audit
 
 _MOST_UNSYNCED: Final = 16 * 1024 * 1024
@@ -61,11 +62,8 @@ class Trail:
     def reset(self) -> None:
         """Begin a trail of its own in a forked child; the segment under way is the parent's."""
         self._segment: Segment | None = None
-        self._spare: Segment | None = None
-        self._is_preparing = False
+        self._supply = Supply(self._directory, self._service, self._jobs)
         self._chain = Chain(b"")
-        self._process = ""
-        self._number = 0
         self._unsynced = _Unsynced((0, b""))
         self._sent = self._settled = 0  # bytes; each is written by one thread
         self._failed: deque[tuple[Segment, _Unsynced, OSError]] = deque()
@@ -86,6 +84,14 @@ class Trail:
         segment = self._segment or self._open()
         self._write(segment, [*self._again, *bodies])
         self._again = []
+
+    def beside(self, work: Callable[[], object]) -> None:
+        """Have slow work done on the thread that syncs.
+
+        Args:
+            work: Called without arguments.
+        """
+        self._jobs.submit(work)
 
     def is_behind(self) -> bool:
         """Whether so much waits for a sync that nothing more should be written."""
@@ -188,42 +194,15 @@ class Trail:
     def close(self) -> None:
         """Seal the segment under way; nothing is appended after that."""
         self.seal("close")
-        self._jobs.submit(self._discard_spare)
-
-    def _discard_spare(self) -> None:
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            spare.remove()
+        self._supply.close()
 
     def _change(self, reason: str) -> None:
-        """Seal the segment, as soon as the next one is there: on a busy disk it takes long to make a file."""
-        if self._spare is not None or not self._unsynced.bodies:
+        """Seal the segment as soon as the next one is there, or at once when nothing is being written."""
+        if not self._unsynced.bodies or self._supply.prepare():
             self.seal(reason)
-        elif not self._is_preparing:
-            self._is_preparing = True
-            self._jobs.submit(self._prepare)
-
-    def _prepare(self) -> None:
-        try:
-            self._spare = self._create()
-        except OSError:
-            self._pause(1.0)
-        finally:
-            self._is_preparing = False
-
-    def _create(self) -> Segment:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not self._number:
-            self._process = process_name(self._service)
-        while True:
-            self._number += 1
-            try:
-                return Segment(self._directory, f"{self._process}-{self._number:06d}{SEALED}")
-            except FileExistsError:  # the clock went back, or a process that starts takes it for an orphan
-                continue
 
     def _open(self) -> Segment:
-        segment, self._spare = self._spare or self._create(), None
+        segment = self._supply.take()
         segment.first_seq, segment.opened = self._chain.seq, time.monotonic()
         previous = self._chain.root.hex() if self._chain.seq else None
         if previous is None:

@@ -209,9 +209,7 @@ class _Segment:
         if before is None and previous is None:
             return Chain(start_of(self.name))
         if before is None or previous != before.root.hex():
-            raise self._broken(
-                seq if before is not None else stated, "the segment before it is missing or changed"
-            )
+            raise self._broken(seq if before is not None else stated, "the segment before it is missing or changed")
         return before
 
     def _end(self, chain: Chain, line: bytes, first: int, *, is_open: bool) -> None:
@@ -230,9 +228,7 @@ class _Segment:
     def _end_suspect(self, chain: Chain, suspect: dict[str, Any]) -> Chain:
         confirmed = _number(suspect, "confirmed_seq")
         if chain.seq <= confirmed:
-            raise self._broken(
-                chain.seq, "the line is missing, and was on the disk before a sync failed"
-            )
+            raise self._broken(chain.seq, "the line is missing, and was on the disk before a sync failed")
         missing = _number(suspect, "last_seq") + 1 - chain.seq
         self.walk.notes.append(f"{self.name}: a sync failed; {missing} lines of it are only in the next segment")
         return _behind(suspect)

@@ -14,9 +14,9 @@ from typing import Any, Final
 from otel_ml import conventions, health
 from otel_ml.audit.feed import Feed
 from otel_ml.audit.jobs import Jobs
+from otel_ml.audit.pump import GAP_INTERVAL, PAUSE, Pump
 from otel_ml.audit.queue import Gap, Lane
 from otel_ml.audit.record import Captured, Encoder, event
-from otel_ml.audit.segment import Ballast, is_full
 from otel_ml.audit.trail import Trail
 from otel_ml.audit.waiters import Waiters
 from otel_ml.options import Audit
@@ -32,8 +32,6 @@ _LOOK: Final = 0.003
 
 _QUIET_LOOKS: Final = 50
 _WAKE_AT: Final = 512
-_PAUSE: Final = 0.1
-_GAP_INTERVAL: Final = 1.0
 _FAILURES: Final = 4  # times the bytes of other records
 
 
@@ -64,10 +62,9 @@ class AuditWriter:
         self._encoder = encoder
         self._on_start = on_start
         self._is_sync = options.durability == "sync"
-        self._closed = False
+        self._closed = self._ended = False
         self._jobs = Jobs()
         self._trail = Trail(directory, service, options, self._jobs, on_sealed)
-        self._ballast = Ballast(directory)
         self._reset()
         if hasattr(os, "register_at_fork"):
             weak_reset = weakref.WeakMethod(self._after_fork)
@@ -80,7 +77,13 @@ class AuditWriter:
             A ticket for `wait`; 0 when the record was dropped, because there is no room or the writer is closed. Then
             it is counted, and the trail will say so. Of a call that failed that happens at four times the bytes.
         """
-        return self._put(item, item[14], item[8] == conventions.FAILED)
+        size, is_failure = item[14], item[8] == conventions.FAILED
+        lane = self._records
+        if len(lane.items) < self._quiet and lane.held + size <= lane.most_bytes and not is_failure:
+            lane.held += size
+            lane.items.append((item, size, 0))
+            return 1
+        return self._put(item, size, is_failure)
 
     def put_event(self, name: str, fields: Mapping[str, Any]) -> int:
         """Queue a line that is not a prediction; it has the room that failures have.
@@ -156,7 +159,7 @@ class AuditWriter:
         deadline = time.monotonic() + timeout
         flushed = self.flush(timeout * 0.75)
         self._closed = True
-        self._quiet = 0
+        self._quiet = 0  # what is put from now on is refused
         self.wake()
         if self._thread is not None:
             self._thread.join(max(0.05, deadline - time.monotonic()))
@@ -165,7 +168,7 @@ class AuditWriter:
             return False
         try:
             self._lose_rest()
-            self._end()
+            self._pump.end()
         finally:
             self._working.release()
         return self._jobs.close(max(0.05, deadline - time.monotonic())) and flushed
@@ -175,12 +178,12 @@ class AuditWriter:
         self._gap = Gap()
         self._records = Lane(options.queue_size, options.queue_bytes)
         self._failures = Lane(None, _FAILURES * options.queue_bytes)
-        self._feeds = (Feed(self._failures, self._encoder, self._gap), Feed(self._records, self._encoder, self._gap))
+        feeds = (Feed(self._failures, self._encoder, self._gap), Feed(self._records, self._encoder, self._gap))
         self._waiters = Waiters()
+        self._pump = Pump(self._directory, self._trail, feeds, self._gap, self._waiters if self._is_sync else None)
         self._quiet = 0
         self._looks = 0
-        self._is_full = self._has_ballast = False
-        self._gap_at = self._held_until = self._flush_until = 0.0
+        self._flush_until = 0.0
         self._working = threading.Lock()
         self._starting = threading.Lock()
         self._own_threads: set[int] = set()
@@ -188,10 +191,9 @@ class AuditWriter:
         self._thread: threading.Thread | None = None
 
     def _after_fork(self) -> None:
-        self._reset()
         self._jobs.reset()
         self._trail.reset()
-        self._ballast.forget()
+        self._reset()
 
     def _put(self, item: Any, size: int, is_failure: bool) -> int:
         if self._closed:
@@ -203,15 +205,18 @@ class AuditWriter:
             self._gap.add("queue_full")
             self._waiters.settle([ticket], durable=False)
             return 0
-        if is_failure or ticket or len(lane.items) > self._quiet:
-            self._attend()
+        if self._ended:  # since the look at `closed`
+            self._lose_rest()
+            return 0
+        self._attend()
         return ticket or 1
 
     def _attend(self) -> None:
-        """Start the thread or tell it; then it is told again only when much more waits."""
+        """Start the thread or tell it; ok records are then put without that, until many wait."""
         if self._thread is None:
             self._start()
-        self._quiet = _WAKE_AT
+        if not (self._is_sync or self._closed):
+            self._quiet = min(_WAKE_AT, self._options.queue_size)
         self.wake()
 
     def _start(self) -> None:
@@ -247,9 +252,9 @@ class AuditWriter:
             self._quiet = 0
             if self._looks > _QUIET_LOOKS + 2:  # a put that saw the old value has had its look
                 due = self._trail.due_in(time.monotonic())
-                pause = max(_LOOK, min(due, _GAP_INTERVAL) if self._gap else due)
-        if self._held_until:
-            pause = _PAUSE
+                pause = max(_LOOK, min(due, GAP_INTERVAL) if self._gap else due)
+        if self._pump.is_held():
+            pause = PAUSE
         try:
             self._wakes.get(timeout=pause)
             while not self._wakes.empty():
@@ -260,81 +265,11 @@ class AuditWriter:
     def _work(self) -> bool:
         """Write once what waits; False when there was nothing, or it could not be written."""
         with self._working:
-            try:
-                return self._write_some(time.monotonic())
-            except OSError as error:
-                self._cannot_write(error)
-            except Exception as error:  # whatever it is, the thread has to live on
-                health.internal_error("writing of the audit trail", error)
-                time.sleep(_PAUSE)
-            return False
-
-    def _write_some(self, now: float) -> bool:
-        flushing = now < self._flush_until
-        if now < self._held_until and not flushing:
-            return False
-        self._trail.tend(now, sync=flushing)
-        if self._trail.is_behind():
-            return False
-        failures, records = self._feeds
-        written = self._write(failures)
-        if self._is_full and not self._ballast.reserve():
-            self._hold(now)
-            return written
-        self._is_full, self._held_until = False, 0.0
-        written = self._write(records) or written
-        if self._gap and now >= self._gap_at:
-            self._write_gap(now)
-        return written
-
-    def _write(self, feed: Feed) -> bool:
-        if not feed.fill():
-            return False
-        self._trail.append(feed.bodies)
-        tickets = feed.written()
-        if self._is_sync:
-            self._trail.sync()
-            self._waiters.settle(tickets, durable=True)
-        if not self._has_ballast:
-            self._has_ballast = True
-            self._jobs.submit(self._ballast.reserve)
-        return True
-
-    def _write_gap(self, now: float) -> None:
-        body = self._gap.body()
-        self._trail.append([body])
-        self._gap.settle(body)
-        self._gap_at = now + _GAP_INTERVAL
-
-    def _cannot_write(self, error: OSError) -> None:
-        """On a full disk give up the ballast, so that failures can be written. What waits goes on to do so."""
-        health.warn_once(
-            f"audit:write:{error.errno}",
-            "audit: %s cannot be written (%s); records wait, failures first, until it can. What finds no room in the "
-            "queue is counted and noted in the trail",
-            error.filename or self._directory, error.strerror or error,
-        )  # fmt: skip
-        self._waiters.give_up()
-        self._is_full = self._is_full or is_full(error)
-        if not (is_full(error) and self._ballast.give_up()):
-            self._hold(time.monotonic())
-
-    def _hold(self, now: float) -> None:
-        self._held_until = now + _PAUSE
-        self._waiters.give_up()
+            return self._pump.turn(flush_until=self._flush_until)
 
     def _is_idle(self) -> bool:
-        return all(feed.is_empty() for feed in self._feeds) and self._trail.is_synced() and not self._working.locked()
+        return self._pump.is_empty() and self._trail.is_synced() and not self._working.locked()
 
     def _lose_rest(self) -> None:
-        self._gap.add("shutdown", sum(feed.discard() for feed in self._feeds))
-        self._waiters.give_up()
-
-    def _end(self) -> None:
-        try:
-            if self._gap:
-                self._write_gap(time.monotonic())
-        except OSError as error:
-            self._cannot_write(error)
-        self._trail.close()
-        self._ballast.give_up()
+        self._ended = True
+        self._pump.discard()

@@ -46,7 +46,9 @@ def test_a_chain_checks_its_own_lines(bodies: list[dict[str, str]]) -> None:
 
 
 @given(BODIES, st.data())
-def test_a_changed_byte_is_found_and_the_chain_stays_before_it(bodies: list[dict[str, str]], data: st.DataObject) -> None:
+def test_a_changed_byte_is_found_and_the_chain_stays_before_it(
+    bodies: list[dict[str, str]], data: st.DataObject
+) -> None:
     """Any byte of any line, its hash and its line break included."""
     lines = sealed(bodies)
     number = data.draw(st.integers(0, len(lines) - 1))

@@ -1,4 +1,4 @@
-"""A disk that is full, read-only, broken or stuck: predictions go on, failures are kept, and the trail says what is lost."""
+"""A disk that is full, read-only, broken or stuck: calls go on, failures are kept, and the trail says what is lost."""
 
 from __future__ import annotations
 
@@ -14,8 +14,19 @@ from typing import Any
 import pytest
 from audit import faults
 from audit.calls import (
-    call, entries, failure, ids, lines, lost, program_environment, records, segments, started, wait_for, writing,
-)  # fmt: skip
+    call,
+    entries,
+    failure,
+    ids,
+    lines,
+    lost,
+    program_environment,
+    records,
+    segments,
+    started,
+    wait_for,
+    writing,
+)
 
 from otel_ml import health
 from otel_ml.audit import manifest

@@ -93,7 +93,9 @@ def test_releasing_what_is_not_held_says_what_is(tmp_path: Path) -> None:
 
 
 @given(st.integers(0, 20), st.integers(0, 20), st.none() | st.integers(0, 20), st.none() | st.integers(0, 20))
-def test_a_hold_covers_whatever_overlaps_its_span(first: int, length: int, since: int | None, until: int | None) -> None:
+def test_a_hold_covers_whatever_overlaps_its_span(
+    first: int, length: int, since: int | None, until: int | None
+) -> None:
     """An open end has no bound."""
     covered = Hold("h", "r", since, until).covers(first, first + length)
     span = range(first, first + length + 1)

@@ -43,7 +43,9 @@ class Hiding:
 
 def test_a_record_has_every_field_in_the_order_that_is_documented() -> None:
     """All fields that a failed call of a subject can have."""
-    given = failure(7, trace_id=10, span_id=11, trace_flags=1, run_id="r", subject="s", features=b'{"pin":"[redacted]"}')
+    given = failure(
+        7, trace_id=10, span_id=11, trace_flags=1, run_id="r", subject="s", features=b'{"pin":"[redacted]"}'
+    )
     fields = json.loads(line(given))
     assert list(fields) == [name for name in ORDER if name in fields]
     assert fields == {
@@ -114,7 +116,9 @@ def test_json_that_was_written_over_several_lines_becomes_one_line() -> None:
 def test_no_line_is_longer_than_64_kib(features: int, prediction: int, message: int, stack: int, letter: str) -> None:
     """What is too long is told by its length, or by its head and tail, and `truncated` says which it was."""
     parts = [orjson.dumps(letter * size) for size in (features, prediction)]
-    made = line(call(status="error", exception=(letter * message, letter * stack), features=parts[0], prediction=parts[1]))
+    made = line(
+        call(status="error", exception=(letter * message, letter * stack), features=parts[0], prediction=parts[1])
+    )
     assert len(made) < MOST_BYTES - 100  # room for seq and hash
     fields = json.loads(made)
     for name, size in (("features", features), ("prediction", prediction)):

@@ -161,9 +161,7 @@ def test_processes_that_start_at_once_recover_each_orphan_once(tmp_path: Path) -
         path = leave_open(tmp_path / "one")
         (tmp_path / "all").mkdir(exist_ok=True)
         path.rename(tmp_path / "all" / path.name)
-    code = (
-        "from pathlib import Path; from otel_ml.audit.recovery import recover; print(len(recover(Path('all'))))"
-    )
+    code = "from pathlib import Path; from otel_ml.audit.recovery import recover; print(len(recover(Path('all'))))"
     processes = [
         subprocess.Popen([sys.executable, "-P", "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
         for _ in range(4)

@@ -60,9 +60,7 @@ def test_a_program_that_ends_has_everything_on_record(tmp_path: Path) -> None:
 
 def test_sigterm_leaves_everything_on_record(tmp_path: Path) -> None:
     """The signal still ends the program."""
-    done = run_program(
-        "for x in range(1000): predict(x)\nos.kill(os.getpid(), 15)\ntime.sleep(30)\n", tmp_path
-    )
+    done = run_program("for x in range(1000): predict(x)\nos.kill(os.getpid(), 15)\ntime.sleep(30)\n", tmp_path)
     assert done.returncode == -signal.SIGTERM, done.stderr
     assert features(tmp_path / "audit") == list(range(1000))
     assert all_sealed(tmp_path / "audit") and verify(tmp_path / "audit")
@@ -84,7 +82,7 @@ def test_os_exit_costs_what_a_kill_does(tmp_path: Path) -> None:
 
 
 def test_calls_at_interpreter_shutdown_are_survived(tmp_path: Path) -> None:
-    """In an atexit handler, a `__del__` and a thread that still runs: the program ends cleanly, and the trail is whole."""
+    """In an atexit handler, a `__del__`, a thread that still runs: the program ends cleanly, and the trail is whole."""
     script = tmp_path / "late.py"
     script.write_text(
         "import atexit\natexit.register(lambda: predict(1000))\n"
@@ -115,7 +113,7 @@ def test_calls_at_interpreter_shutdown_are_survived(tmp_path: Path) -> None:
 
 
 def test_a_pool_of_forked_workers_writes_a_trail_each(tmp_path: Path) -> None:
-    """multiprocessing ends its workers in ways of its own; each record is there once."""
+    """Multiprocessing ends its workers in ways of its own; each record is there once."""
     done = run_program(
         """
         import multiprocessing

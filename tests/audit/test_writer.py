@@ -74,7 +74,11 @@ def test_lines_are_numbered_without_a_break_over_segments(tmp_path: Path) -> Non
         assert (first["event.name"], first["segment"]) == ("otel_ml.audit.segment", path.name)
         assert first["previous"] == previous
         assert last["event.name"] == "otel_ml.audit.seal"
-        assert (last["first_seq"], last["last_seq"], last["records"]) == (first["seq"], last["seq"] - 1, len(between) + 1)
+        assert (last["first_seq"], last["last_seq"], last["records"]) == (
+            first["seq"],
+            last["seq"] - 1,
+            len(between) + 1,
+        )
         assert last["root"] == (between or [first])[-1]["hash"]
         previous = last["hash"]
     assert {entry["segment"]: entry["end"] for entry in entries(tmp_path)}[found[-1].name] == previous
