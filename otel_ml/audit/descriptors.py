@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 from typing import Final
 
-_LONGEST: Final = 0.1
+_LONGEST: Final = 0.5
 """Seconds that one waits for another file to be opened or closed: on a disk that is stuck that may take for ever."""
 
 _held: set[int] = set()

@@ -64,13 +64,14 @@ def test_forks_while_files_are_opened_all_the_time_block_nobody(tmp_path: Path) 
     """And no child has any of them."""
     done = run_python(
         """
-        import os, threading
+        import os, threading, time
         from pathlib import Path
         from otel_ml.audit.descriptors import open_held, release
         stop = False
         def use(name):
             while not stop:
                 release(open_held(Path(name), os.O_RDWR | os.O_CREAT))
+                time.sleep(0.0001)
         for name in "abc":
             threading.Thread(target=use, args=(name,), daemon=True).start()
         for _ in range(100):

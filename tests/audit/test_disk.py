@@ -238,15 +238,15 @@ def test_with_sync_nobody_is_told_of_a_record_whose_sync_failed(tmp_path: Path, 
         f"""
     pipeline = started(directory, durability="sync")
     writer = pipeline.writer
-    assert writer.wait(writer.put(call(0)))
+    assert writer.wait(writer.put(call(0)), 60)
     failing = []
     def rule(call, path):
         if "sync" in call and in_segment(path) and len(failing) < {times} and path not in failing:
             failing.append(path)
             return errno.EIO
-    told = writer.wait(writer.put(call(1)))
+    told = writer.wait(writer.put(call(1)), 60)
     wait_for(writer._trail.is_synced)
-    later = writer.wait(writer.put(call(2)))
+    later = writer.wait(writer.put(call(2)), 60)
     assert pipeline.close(10)
     result = [told, later]
     """,

@@ -225,7 +225,7 @@ def test_sync_returns_when_the_record_is_on_the_disk(tmp_path: Path) -> None:
 
     def work(thread: int) -> None:
         for number in range(thread * 100, thread * 100 + 20):
-            assert writer.wait(writer.put(call(number)))
+            assert writer.wait(writer.put(call(number)), 60.0)
             if str(number) not in ids(tmp_path):
                 missing.append(number)
 
@@ -247,7 +247,7 @@ def test_waiting_with_fast_durability_or_for_nothing_is_false(tmp_path: Path) ->
     with writing(tmp_path, durability="sync") as writer:
         assert not writer.wait(0)
         ticket = writer.put(call(2))
-        assert writer.wait(ticket)
+        assert writer.wait(ticket, 60.0)
     assert not writer.wait(writer.put(call(3)))
 
 
