@@ -14,7 +14,7 @@ cdef class SpanState:
     cdef public bint _sampled
     cdef public SharedState _shared
 
-    @cython.locals(shared=SharedState, new=dict)
+    @cython.locals(shared=SharedState)
     cpdef set_attribute(self, key, value)
 
     @cython.locals(shared=SharedState, new=dict)

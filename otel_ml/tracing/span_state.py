@@ -93,6 +93,8 @@ class SpanState:
         """Set an attribute; one that was there moves to the end."""
         shared = self._shared
         values = self._values
+        if type(values) is CleanAttributes:
+            values = self._own_values()
         has_room = shared.max_attributes > (0 if values is None else len(values))
         simple = has_room and type(key) is str and key
         must_clean = simple and (shared.max_length is not None or not is_atom(value))
@@ -105,11 +107,6 @@ class SpanState:
             values = self._values
             if values is None:
                 self._values = {key: value}
-            elif type(values) is CleanAttributes:
-                new = {**values}
-                new.pop(key, None)
-                new[key] = value
-                self._values = new
             else:
                 if key in values:
                     del values[key]
@@ -143,7 +140,10 @@ class SpanState:
         """Return the attributes' dictionary, which no other span has: a decorator's are shared until then."""
         values = self._values
         if values is None or type(values) is CleanAttributes:
-            values = self._values = {} if values is None else {**values}
+            own: dict[str, Any] = {} if values is None else {**values}
+            if self._values is values:  # no call to the store: so of two threads one wins
+                self._values = own
+            return self._values  # type: ignore[return-value]  # one of the two
         return values
 
     def _write_slowly(self, write: Callable[..., object], *arguments: Any) -> None:

@@ -189,5 +189,6 @@ def write_audit_segment(folder: Path) -> None:
             otel_ml__model__version="1", features={"amount": number, "max_token": 5, "password": "[redacted]"},
             **({} if number % 10 else {**failed, "exception__message": "too small"}),
         )  # fmt: skip
-    process.gap(queue_full=2)
+    lost = {"lost": {"queue_full": 2}, "first_time_unix_nano": now, "last_time_unix_nano": now}
+    process.add({"event.name": "otel_ml.audit.gap", **lost})
     process.seal()
