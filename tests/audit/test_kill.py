@@ -128,7 +128,8 @@ def test_a_killed_process_loses_what_was_published_and_no_more(working_directory
         if durability == "sync":
             assert ages == []
         elif ages:
-            assert max(ages) <= WINDOW + turn.late(), f"{len(ages)} of {len(turn.told)}, {turn.late() * 1000:.1f} ms late"
+            late = turn.late()
+            assert max(ages) <= WINDOW + late, f"{len(ages)} of {len(turn.told)}, threads {late * 1000:.1f} ms late"
             oldest = max(oldest, *ages)
     report = verify(directory)
     assert report, report
