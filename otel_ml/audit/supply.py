@@ -29,6 +29,7 @@ class Supply:
         self._jobs = jobs
         self._process = ""
         self._number = 0
+        self._taken = ""
         self._spare: Segment | None = None
         self._is_preparing = False
         self._retry_at = 0.0
@@ -40,7 +41,12 @@ class Supply:
             OSError: It cannot be made.
         """
         spare, self._spare = self._spare, None
-        return self._make() if spare is None else spare
+        if spare is not None and self._is_outdated(spare):
+            self._jobs.submit(spare.remove)
+            spare = None
+        segment = self._make() if spare is None else spare
+        self._taken = segment.name
+        return segment
 
     def prepare(self) -> bool:
         """Have the next segment made; True once it is there."""
@@ -52,6 +58,10 @@ class Supply:
     def close(self) -> None:
         """Remove a segment that was made for nothing."""
         self._jobs.submit(self._discard)
+
+    def _is_outdated(self, spare: Segment) -> bool:
+        """Whether it came after a later one was taken: names are in the order of the chain."""
+        return spare.name < self._taken
 
     def _prepare(self) -> None:
         try:

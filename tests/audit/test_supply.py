@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 from audit.calls import segments, wait_for
@@ -58,4 +59,25 @@ def test_a_segment_that_cannot_be_made_ahead_is_tried_again(tmp_path: Path) -> N
     (tmp_path / "audit").unlink()
     wait_for(supply.prepare)
     supply.close()
+    assert jobs.close(10.0)
+
+
+def test_a_segment_that_was_made_too_late_is_not_taken(tmp_path: Path) -> None:
+    """Names are in the order of the chain: one that has a later one before it is removed."""
+    jobs = Jobs()
+    supply = Supply(tmp_path, "shop", jobs)
+    busy = threading.Event()
+    jobs.submit(busy.wait)
+    assert not supply.prepare()
+    supply._number = 5  # as it is when the thread is held up between taking a number and making the file
+    first = supply.take()
+    supply._number = 2
+    busy.set()
+    wait_for(jobs.is_idle)
+    supply._number = 6
+    second = supply.take()
+    assert first.name < second.name
+    wait_for(lambda: len(segments(tmp_path)) == 2)
+    first.remove()
+    second.remove()
     assert jobs.close(10.0)

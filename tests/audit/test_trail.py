@@ -114,3 +114,22 @@ def test_lines_that_cannot_be_written_leave_the_chain_where_it_was(tmp_path: Pat
     assert numbers(directory) == [2]
     assert [line["seq"] for line in lines(directory)] == [0, 1, 2]
     assert verify(directory)
+
+
+@pytest.mark.parametrize("held_up", [1, 2, 3])
+def test_segments_are_in_the_order_of_their_names_when_making_one_takes_long(
+    tmp_path: Path, jobs: Jobs, held_up: int
+) -> None:
+    """Also when the next one is needed at once, because nothing waits for a sync, while another is being made."""
+    trail = trail_in(tmp_path, jobs, segment_bytes=500)
+    for number in range(60):
+        trail.append([body(number)])
+        if number % held_up == 0:
+            trail.tend(time.monotonic())
+        if number % 5 == 0:
+            trail.tend(time.monotonic(), sync=True)
+            trail.tend(time.monotonic())
+    trail.close()
+    wait_for(jobs.is_idle)
+    assert [line["seq"] for line in lines(tmp_path)] == list(range(len(lines(tmp_path))))
+    assert verify(tmp_path)
