@@ -156,8 +156,6 @@ def test_workers_that_are_forked_before_the_first_call_share_nothing(tmp_path: P
     assert verify(directory)
 
 
-# An open fault, not an expected one: once, on a busy machine, `verify` named a line of the parent's last segment.
-@pytest.mark.xfail(strict=False, reason="rarely, the chain of a process that forks all the time does not hold")
 def test_a_fork_in_the_middle_of_everything_blocks_nobody(tmp_path: Path) -> None:
     """Threads put records, segments are sealed and synced, and children are made all the time."""
     done = run_python(
