@@ -36,6 +36,7 @@ class Archive:
         )
         self._options = options
         self._thread: threading.Thread | None = None
+        self._due: Path | None = None
 
     def files(self) -> Iterator[tuple[Path, int]]:
         """Yield each file with its rotation number; 0 for one that was not rotated."""
@@ -51,9 +52,10 @@ class Archive:
         Args:
             current: File that is being written, which stays.
         """
+        self._due = current
         if self._thread is not None and self._thread.is_alive():
-            return  # what it does not see any more is done after the next rotation, or by the next process
-        thread = threading.Thread(target=self._run, args=(current,), name="otel_ml-logs-archive", daemon=True)
+            return  # it looks again before it ends; what comes later still is done by `wait`, or the next time
+        thread = threading.Thread(target=self._run, name="otel_ml-logs-archive", daemon=True)
         try:
             thread.start()
         except RuntimeError:  # the interpreter is going down: the next process does it
@@ -61,12 +63,23 @@ class Archive:
         self._thread = thread
 
     def wait(self, timeout: float) -> bool:
-        """Wait for the thread; False when `timeout` seconds were not enough."""
-        if self._thread is not None:
-            self._thread.join(timeout)
-        return self._thread is None or not self._thread.is_alive()
+        """Wait until nothing is left to do; False when `timeout` seconds were not enough."""
+        deadline = time.monotonic() + timeout
+        while self._thread is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+            if self._thread.is_alive():
+                return False
+            self._thread = None
+            if self._due is not None:  # it was asked for while the thread came to its end
+                self.tidy(self._due)
+        return True
 
-    def _run(self, current: Path) -> None:
+    def _run(self) -> None:
+        while (current := self._due) is not None:
+            self._due = None
+            self._tidy(current)
+
+    def _tidy(self, current: Path) -> None:
         try:
             if self._options.compress:
                 for path, number in sorted(self.files(), key=lambda item: item[1]):
