@@ -59,6 +59,8 @@ def compiled(root: Path) -> dict[str, str]:
         Extension(
             ".".join(path.relative_to(root).with_suffix("").parts),
             [str(path.relative_to(root))],
+            include_dirs=[str(path.parent)],
+            depends=sorted(map(str, path.parent.glob("*.h"))),
             extra_compile_args=arguments,
         )
         for path in sources(root)

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from binascii import hexlify
-from collections.abc import Iterable
 from hashlib import sha256
 from typing import Final
 
-_HEAD: Final = b',"hash":"'
-_TAIL: Final = b'"}\n'
-_SEAL: Final = len(_HEAD) + 64 + len(_TAIL)
-_PIECE: Final = 2047
-"""Bytes that are hashed at once. From one more on, hashlib releases the GIL, and a busy program keeps it for 5 ms."""
+from otel_ml.audit.sealing import HEAD, TAIL, link, seal
 
-
-_SHORT: Final = _PIECE - 31
+_SEAL: Final = len(HEAD) + 64 + len(TAIL)
 
 
 class Chain:
@@ -40,23 +34,20 @@ class Chain:
         Args:
             body: A JSON object with at least one field, without the brace that closes it.
         """
-        return self.seal_all([body])
+        return self.seal_all([body])[0]
 
-    def seal_all(self, bodies: Iterable[bytes]) -> bytes:
-        """Return the next lines, one after the other.
+    def seal_all(self, bodies: list[bytes], descriptor: int = -1) -> tuple[bytes, int]:
+        """Return the next lines, one after the other, and how many bytes of them were written.
+
+        Negative: the number of the error that kept them from being written.
 
         Args:
             bodies: See `seal`.
+            descriptor: File that they are written to, as far as one call does it; negative: none.
         """
-        root, seq = self.root, self.seq
-        pieces: list[bytes] = []
-        for unnumbered in bodies:
-            body = b'%b,"seq":%d' % (unnumbered, seq)
-            root = sha256(root + body).digest() if len(body) < _SHORT else _link(root, body)
-            pieces += (body, _HEAD, hexlify(root), _TAIL)
-            seq += 1
-        self.root, self.seq = root, seq
-        return b"".join(pieces)
+        lines, self.root, written = seal(bodies, self.root, self.seq, descriptor)
+        self.seq += len(bodies)
+        return lines, written
 
     def check(self, line: bytes) -> str:
         """Return what is wrong with the next line, and go on to the one after it when that is nothing.
@@ -70,10 +61,10 @@ class Chain:
         if not line.endswith(b"\n"):
             return "the line is not complete"
         body, seal = line[:-_SEAL], line[-_SEAL:]
-        if not seal.startswith(_HEAD) or not seal.endswith(_TAIL):
+        if not seal.startswith(HEAD) or not seal.endswith(TAIL):
             return "the line does not end with its hash"
-        root = _link(self.root, body)
-        if seal != b"%b%b%b" % (_HEAD, hexlify(root), _TAIL):
+        root = link(self.root, body)
+        if seal != b"%b%b%b" % (HEAD, hexlify(root), TAIL):
             return "the hash does not follow from the line and the one before: one of them was changed, or is missing"
         if not body.endswith(b',"seq":%d' % self.seq):
             return f"the sequence number is not {self.seq}"
@@ -89,12 +80,3 @@ def start_of(name: str) -> bytes:
         name: Name of the file that the chain begins in; of a segment the one that it has when it is sealed.
     """
     return sha256(b"otel_ml.audit" + name.encode()).digest()
-
-
-def _link(previous: bytes, body: bytes) -> bytes:
-    if len(body) < _SHORT:
-        return sha256(previous + body).digest()
-    digest = sha256(previous)
-    for start in range(0, len(body), _PIECE):
-        digest.update(body[start : start + _PIECE])
-    return digest.digest()

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from otel_ml.audit.chain import Chain
 from otel_ml.audit.descriptors import open_held, release
 
 SEALED: Final = ".jsonl"
@@ -95,17 +96,29 @@ class Segment:
             self.release()
             raise FileExistsError(None, "another process recovers this segment", str(self.path))
 
-    def append(self, data: bytes) -> None:
+    def append(self, bodies: list[bytes], chain: Chain) -> int:
         """Append whole lines, or nothing: what a full disk took of them is cut off again.
+
+        Args:
+            bodies: Of the lines.
+            chain: Gives them numbers and hashes; it does not go on when they are not written.
+
+        Returns:
+            Bytes that they take.
 
         Raises:
             OSError: They could not be written. When the segment cannot be used any more, it is suspect from now on.
         """
-        view = memoryview(data)
+        seq, root = chain.seq, chain.root
+        data, written = chain.seal_all(bodies, self._descriptor)
         try:
+            if written < 0:
+                raise OSError(-written, os.strerror(-written), str(self.path))
+            view = memoryview(data)[written:]
             while view:
                 view = view[os.write(self._descriptor, view) :]
         except OSError as error:
+            chain.seq, chain.root = seq, root
             self.is_suspect = error.errno == errno.EIO
             try:
                 os.ftruncate(self._descriptor, self.size)
@@ -113,6 +126,7 @@ class Segment:
                 self.is_suspect = True
             raise
         self.size += len(data)
+        return len(data)
 
     def sync(self) -> None:
         """Return when all that was appended is on the disk, and the file's name too.

@@ -219,13 +219,9 @@ class Trail:
 
     def _write(self, segment: Segment, bodies: list[bytes], *, keep: bool = True) -> None:
         """Append lines to a segment; `keep` is for those that another one gets when this one fails."""
-        chain = self._chain
-        seq, root = self._position()
-        data = chain.seal_all(bodies)
         try:
-            segment.append(data)
+            size = segment.append(bodies, self._chain)
         except OSError as error:
-            chain.seq, chain.root = seq, root
             if segment.is_suspect and segment is self._segment:
                 self._failed.append((segment, _Unsynced(self._unsynced.confirmed), error))
             raise
@@ -234,7 +230,7 @@ class Trail:
             if not unsynced.bodies:
                 unsynced.since = time.monotonic()
             unsynced.bodies += bodies
-            unsynced.size += len(data)
+            unsynced.size += size
 
     def _position(self) -> Position:
         return self._chain.seq, self._chain.root

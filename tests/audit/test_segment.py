@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from otel_ml.audit import segment
+from otel_ml.audit.chain import Chain, start_of
 from otel_ml.audit.segment import BALLAST_BYTES, Ballast, Segment, lock
 
 
@@ -32,11 +33,12 @@ def test_other_files_are_no_segments(name: str) -> None:
 def test_a_segment_is_private_locked_and_appended_to(tmp_path: Path) -> None:
     """Nobody else can read it, and another process sees that it is in use."""
     one = Segment(tmp_path, "a.jsonl")
-    one.append(b"1\n")
-    one.append(b"2\n")
+    chain, other_chain = Chain(start_of("a.jsonl")), Chain(start_of("a.jsonl"))
+    assert one.append([b'{"a":1', b'{"b":2'], chain) + one.append([b'{"c":3'], chain) == one.size
     one.sync()
-    assert (tmp_path / "a.jsonl.open").read_bytes() == b"1\n2\n"
-    assert one.size == 4
+    lines = [other_chain.seal(body) for body in (b'{"a":1', b'{"b":2', b'{"c":3')]
+    assert (tmp_path / "a.jsonl.open").read_bytes() == b"".join(lines)
+    assert one.size == sum(map(len, lines))
     assert stat.S_IMODE(one.path.stat().st_mode) == 0o600
     other = os.open(one.path, os.O_RDWR)
     assert not lock(other)

@@ -1,0 +1,1 @@
+# Says that `sealing.pyx` is to be compiled; other modules use what it shows to Python.
