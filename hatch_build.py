@@ -54,7 +54,7 @@ def compiled(root: Path) -> dict[str, str]:
     from setuptools import Distribution, Extension  # noqa: PLC0415
 
     folder = root / "build" / (sysconfig.get_config_var("SOABI") or "compiled")
-    arguments = [] if os.name == "nt" else ["-O2", "-g0"]
+    arguments = [] if os.name == "nt" else ["-O2", "-g0", "-Wno-array-bounds"]
     extensions = [
         Extension(
             ".".join(path.relative_to(root).with_suffix("").parts),

@@ -29,14 +29,6 @@ def uuid7() -> str:
     return str(uuid.UUID(int=value | 0b10 << 62 | secrets.randbits(62)))
 
 
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
-def is_uuid(text: str) -> bool:
-    """Whether a text is a UUID as we write it: it needs no masking, and is another one each time."""
-    return len(text) == 36 and _UUID.fullmatch(text) is not None
-
-
 def folder_name(run_id: str) -> str:
     """Return the name of a run's folder, which sorts by time: `20261122T163948Z-<id>` from the id's own time.
 

@@ -190,7 +190,7 @@ class Prediction(Operation):
                 run = inherited()
             started, ended = self._started_ns or 0, self._ended_ns or 0
             recorder.put(
-                self._record_id, started, (ended - started) / 1e9, self.span, None if run is None else run.id,
+                self._record_id, started, ended - started, self.span, None if run is None else run.id,
                 variant.model, self._status, self._error_type, self._failure, self._captured, self._prediction,
                 self._subject,
             )  # fmt: skip

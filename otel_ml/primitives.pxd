@@ -2,3 +2,6 @@ cpdef Py_ssize_t bucket(tuple bounds, double value)
 cpdef object blank(object kind)
 cpdef object item(object mapping, object key)
 cpdef object derived(object context, object key, object value)
+cpdef bint is_uuid(str text) except -1
+cpdef untrack(item)
+cpdef track(item)

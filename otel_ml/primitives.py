@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ item: Final[Any] = dict.get
 """Return what a dictionary has under a key, or None."""
 
 
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
 bucket: Final = bisect_left
 """Return the index of the first of some rising numbers that is not below a number."""
 
@@ -21,3 +24,16 @@ bucket: Final = bisect_left
 def derived(context: Context, key: str, value: object) -> Context:
     """Return a context that has one value more."""
     return Context({**context, key: value})
+
+
+def is_uuid(text: str) -> bool:
+    """Whether a text is a UUID as we write it: it needs no masking, and is another one each time."""
+    return len(text) == 36 and _UUID.fullmatch(text) is not None
+
+
+def untrack(item: object) -> None:
+    """Take an object that waits in a queue of ours out of the garbage collector's sight, where that can be done."""
+
+
+def track(item: object) -> None:
+    """Undo `untrack`."""

@@ -12,7 +12,29 @@ cdef extern from *:
     static CYTHON_INLINE PyObject *otel_ml_blank_like(PyObject *other, PyObject *no_arguments) {
         return Py_TYPE(other)->tp_new(Py_TYPE(other), no_arguments, NULL);
     }
+    static CYTHON_INLINE void otel_ml_untrack(PyObject *item) {
+        if (PyObject_IS_GC(item)) PyObject_GC_UnTrack(item);
+    }
+    static CYTHON_INLINE void otel_ml_track(PyObject *item) {
+        if (PyObject_IS_GC(item) && !PyObject_GC_IsTracked(item)) PyObject_GC_Track(item);
+    }
+    static CYTHON_INLINE int otel_ml_is_uuid(PyObject *text) {
+        if (!PyUnicode_IS_COMPACT_ASCII(text) || PyUnicode_GET_LENGTH(text) != 36) return 0;
+        const char *at = (const char *)PyUnicode_DATA(text);
+        for (int i = 0; i < 36; i++) {
+            char c = at[i];
+            if (i == 8 || i == 13 || i == 18 || i == 23) {
+                if (c != '-') return 0;
+            } else if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) {
+                return 0;
+            }
+        }
+        return 1;
+    }
     """
+    void otel_ml_untrack(object item) noexcept
+    void otel_ml_track(object item) noexcept
+    bint otel_ml_is_uuid(object text) noexcept
     object otel_ml_blank(object kind, object no_arguments)
     object otel_ml_blank_like(object other, object no_arguments)
 
@@ -53,3 +75,21 @@ cpdef object derived(object context, object key, object value):
     PyDict_Update(made, context)
     PyDict_SetItem(made, key, value)
     return made
+
+
+cpdef bint is_uuid(str text) except -1:
+    """Whether a text is a UUID as we write it: it needs no masking, and is another one each time."""
+    return text is not None and otel_ml_is_uuid(text)
+
+
+cpdef untrack(item):
+    """Take an object that waits in a queue of ours out of the garbage collector's sight.
+
+    A collection looks at everything that was made lately and is still there, which with telemetry is what waits.
+    """
+    otel_ml_untrack(item)
+
+
+cpdef track(item):
+    """Undo `untrack`."""
+    otel_ml_track(item)

@@ -1,9 +1,17 @@
+cimport cython
+
+from otel_ml.primitives cimport is_uuid
+
+cdef object _RECORD_ID
+
 cdef class Unmasked:
     cdef public object redactor
-    cdef set _known
-    cdef dict _shared
+    cdef dict _known, _shared
+    cdef set _unnamed
+    cdef Py_ssize_t _number
 
     cpdef bint covers(self, items)
+    @cython.locals(known=dict, texts=set)
     cpdef bint _covers_each(self, items)
     cpdef bint knows(self, text)
 

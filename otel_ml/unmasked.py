@@ -7,12 +7,13 @@ from typing import Any
 
 from otel_ml import conventions, redaction
 from otel_ml.clean_attributes import CleanAttributes
-from otel_ml.identity import is_uuid
+from otel_ml.primitives import is_uuid
 from otel_ml.redaction import Redactor
 
 _LONGEST = 128
 _MOST = 8192
 _MOST_SHARED = 1024
+_RECORD_ID = conventions.AUDIT_RECORD_ID
 _MAY_BE_CARD = 10**14  # no smaller number is a card's
 
 
@@ -25,7 +26,9 @@ class Unmasked:
 
     def __init__(self, redactor: Redactor) -> None:
         self.redactor = redactor
-        self._known: set[tuple[str, str | None]] = set()  # without a text: the name of numbers
+        self._known: dict[str, set[str | None]] = {}  # texts by name; None for numbers
+        self._number = 0
+        self._unnamed = self._known.setdefault("", set())
         self._shared: dict[int, CleanAttributes] = {}  # by identity, which is theirs as long as they are here
 
     def covers(self, items: Mapping[str, Any]) -> bool:
@@ -47,30 +50,34 @@ class Unmasked:
     def _covers_each(self, items: Mapping[str, Any]) -> bool:
         known = self._known
         for key, value in items.items():
+            texts = known.get(key)
             if type(value) is str:
-                if (key, value) not in known and not self._learns(key, value):
+                if texts is not None and value in texts:
+                    continue
+                if key == _RECORD_ID and is_uuid(value):  # another one each time
+                    continue
+                if not self._learns(key, value):
                     return False
-            elif not isinstance(value, (bool, int, float)) or not self._shows(key, value):
+            elif not isinstance(value, (bool, int, float)):
                 return False
+            else:
+                if (texts is None or None not in texts) and not self._learns(key, None):
+                    return False
+                if not value < _MAY_BE_CARD and self.redactor.value(value) != value:  # NaN, too
+                    return False
         return True
-
-    def _shows(self, key: str, number: float) -> bool:
-        if (key, None) not in self._known and not self._learns(key, None):
-            return False
-        return number < _MAY_BE_CARD or bool(self.redactor.value(number) == number)
 
     def knows(self, text: str) -> bool:
         """Return whether a text that has no name is known to need no masking by the redactor in force."""
-        return ("", text) in self._known and self.redactor is redaction.current()
+        return text in self._unnamed and self.redactor is redaction.current()
 
     def _learns(self, key: str, value: str | None) -> bool:
-        if key == conventions.AUDIT_RECORD_ID and value is not None and is_uuid(value):
-            return True
         item = {key: 0 if value is None else value}
         if type(key) is not str or self.redactor.mapping(item) != item:
             return False
-        if len(key) <= _LONGEST and len(value or "") <= _LONGEST and len(self._known) < _MOST:
-            self._known.add((key, value))
+        if len(key) <= _LONGEST and len(value or "") <= _LONGEST and self._number < _MOST:
+            self._known.setdefault(key, set()).add(value)
+            self._number += 1
         return True
 
 

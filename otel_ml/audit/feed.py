@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from otel_ml import health
-from otel_ml.audit.queue import Gap, Lane
+from otel_ml.audit.queue import Gap, Lane, size_of
 from otel_ml.audit.record import Encoder
 from otel_ml.audit.rows import Batch
 
@@ -53,7 +53,13 @@ class Feed:
                 continue
             if not items:
                 break
-            item, size, ticket = items.popleft()
+            entry = items.popleft()
+            if type(entry) is bytes:
+                bodies.append(entry)
+                room -= len(entry)
+                released += size_of(entry)
+                continue
+            item, size, ticket = entry
             try:
                 if type(item) is bytes:
                     body = item

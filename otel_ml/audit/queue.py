@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections import deque
@@ -26,16 +27,18 @@ class Lane:
         most_bytes: Bytes that may wait. An empty lane takes one item that is larger: its caller holds it already.
 
     Attributes:
-        items: What waits, oldest first.
+        items: What waits, oldest first: with its size and its ticket, or the body of a line and nothing else.
         held: Bytes of these, and of those that were taken and not released.
+        quiet: Of so many lines that come, one is told to the writer, which looks of its own accord; 0: each is.
     """
 
-    __slots__ = ("held", "items", "most_bytes", "most_items")
+    __slots__ = ("held", "items", "most_bytes", "most_items", "quiet")
 
     def __init__(self, most_items: int | None, most_bytes: int) -> None:
-        self.items: deque[tuple[Any, int, int]] = deque()
+        self.items: deque[bytes | tuple[Any, int, int]] = deque()
         self.held = 0
-        self.most_items = most_items
+        self.quiet = 0
+        self.most_items = sys.maxsize if most_items is None else most_items
         self.most_bytes = most_bytes
 
     def put(self, item: Any, size: int, ticket: int) -> bool:
@@ -47,7 +50,7 @@ class Lane:
             ticket: What its caller may wait for; 0: it does not.
         """
         size = max(size, _LEAST)
-        if self.most_items is not None and len(self.items) >= self.most_items:
+        if len(self.items) >= self.most_items:
             return False
         if self.held + size > self.most_bytes and self.held > 0:
             return False
@@ -55,9 +58,29 @@ class Lane:
         self.items.append((item, size, ticket))
         return True
 
+    def put_quietly(self, body: bytes) -> int:
+        """Append the body of a line.
+
+        Returns:
+            0: it was not done, for there is no room or every line is to be told of; 1: done; 2: done, and the writer
+            is to be told that many wait.
+        """
+        size = size_of(body)
+        waiting = len(self.items)
+        if not self.quiet or waiting >= self.most_items or self.held + size > self.most_bytes:
+            return 0
+        self.held += size
+        self.items.append(body)
+        return 1 if (waiting + 1) % self.quiet else 2
+
     def release(self, size: int) -> None:
         """Say that an item of so many bytes, taken before, is not held any longer."""
         self.held = self.held - size if self.items else 0
+
+
+def size_of(body: bytes) -> int:
+    """Return the bytes that a line counts for while it waits."""
+    return max(len(body), _LEAST)
 
 
 class Gap:

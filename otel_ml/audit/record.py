@@ -23,7 +23,12 @@ RECOVERED: Final = "otel_ml.audit.recovered"
 MOST_BYTES: Final = 64 * 1024
 """Longest line, with its line break."""
 
-_MOST_BODY: Final = MOST_BYTES - 128  # sequence number, hash and line break come on top
+MOST_BODY: Final = MOST_BYTES - 128
+"""Longest body: sequence number, hash and line break come on top."""
+
+OPENING: Final = f',"schema_version":{SCHEMA_VERSION},"event.name":"{PREDICTION}","time_unix_nano":'.encode()
+"""What stands between the id of a prediction and its time."""
+
 _MOST_TEXT: Final = 16 * 1024
 _ONE: Final = b',"rows":1'
 _UNSAFE: Final = re.compile("[\x7f-\x9f\u2028\u2029]")
@@ -104,16 +109,23 @@ class Encoder:
         service: The process.
         mask: Text that stands for a masked value; names with it are listed in `redacted`.
         subjects: Encrypts features and predictions of subjects; None: they are not encrypted.
+
+    Attributes:
+        mask: The same as JSON.
     """
 
     def __init__(self, service: Service, mask: str = "[redacted]", subjects: Subjects | None = None) -> None:
         self._service = service.head
-        self._mask = quoted(mask).encode()
-        self._masked = re.compile(rb'"((?:[^"\\]|\\.)*)":' + re.escape(self._mask))
+        self.mask = quoted(mask).encode()
+        self._masked = re.compile(rb'"((?:[^"\\]|\\.)*)":' + re.escape(self.mask))
         self._subjects = subjects
         self._run_id: str | None = None
         self._model: Model | None = None
         self._origin = b""
+
+    def middle(self, run_id: str | None, model: Model) -> bytes:
+        """Return what stands between time and payload of a call of one row that went well."""
+        return b"%b%b%b" % (self._origin_of(run_id, model), _OK, _ONE)
 
     def body(self, item: Captured) -> bytes:
         """Return the one body of a call that is no batch."""
@@ -137,23 +149,23 @@ class Encoder:
         payload = self._payload(item[13], identity, features, prediction)
         if item[10] is None:
             body = b"%b%b%b%b" % (self._start(item, identity), _outcome(item), which, payload)
-            if len(body) <= _MOST_BODY:
+            if len(body) <= MOST_BODY:
                 return body
         return self._bounded(item, identity, self._start(item, identity) + _outcome(item) + which, features, prediction)
 
     def _start(self, item: Captured, identity: str) -> bytes:
         """Return the fields that come first: identity, time, trace, service, run and model."""
         trace_id, run_id, model = item[3], item[6], item[7]
-        head = (
-            f'{{"record_id":"{identity}","schema_version":{SCHEMA_VERSION},"event.name":"{PREDICTION}",'
-            f'"time_unix_nano":{item[1]},"duration_ms":{item[2] * 1e3:.6f}'
-        )
+        head = f'{{"record_id":"{identity}"{OPENING.decode()}{item[1]},"duration_ms":{item[2] * 1e3:.6f}'
         if trace_id:
             head += f',"trace_id":"{trace_id:032x}","span_id":"{item[4]:016x}","trace_flags":{item[5]}'
         if run_id != self._run_id or model is not self._model:
             self._run_id, self._model = run_id, model
-            self._origin = b"%b%b%b" % (self._service, _texts([(conventions.RUN_ID, run_id)]), model.head)
+            self._origin = self._origin_of(run_id, model)
         return head.encode() + self._origin
+
+    def _origin_of(self, run_id: str | None, model: Model) -> bytes:
+        return b"%b%b%b" % (self._service, _texts([(conventions.RUN_ID, run_id)]), model.head)
 
     def _payload(self, subject: str | None, identity: str, features: bytes | None, prediction: bytes | None) -> bytes:
         """Return features and prediction, hidden where they are to be, whose they are, and what was masked in them."""
@@ -166,7 +178,7 @@ class Encoder:
         if not payload.isascii() or b"\x7f" in payload or b"\n" in payload or b"\r" in payload:
             payload = _escaped(payload)
         redacted = b""
-        if self._mask in payload:
+        if self.mask in payload:
             names = dict.fromkeys(self._masked.findall(payload))
             redacted = b',"redacted":["%b"]' % b'","'.join(names) if names else b""
         if subject is None:
@@ -183,7 +195,7 @@ class Encoder:
         """Return a body that is not too long: of long parts the size stays, and what that was is said."""
         truncated = [] if all(map(_is_short, item[10] or ())) else ["exception"]
         parts = {"features": features, "prediction": prediction}
-        for most in (_MOST_BODY, _MOST_TEXT, 0):
+        for most in (MOST_BODY, _MOST_TEXT, 0):
             for name, part in parts.items():
                 if part is not None and len(part) > most and name not in truncated:
                     parts[name] = b'{"type":"json","length":%d}' % len(part)
@@ -191,7 +203,7 @@ class Encoder:
             payload = self._payload(item[13], identity, parts["features"], parts["prediction"])
             noted = b"" if not truncated else b',"truncated":["%b"]' % '","'.join(truncated).encode()
             body = b"".join((head, payload, noted))
-            if len(body) <= _MOST_BODY:
+            if len(body) <= MOST_BODY:
                 break
         return body
 

@@ -7,22 +7,30 @@ from collections.abc import Callable
 from time import time_ns
 from typing import Any, Final
 
-import orjson
+from orjson import dumps
 
 from otel_ml import capture, conventions, health, redaction
-from otel_ml.audit.record import Model
+from otel_ml.audit.queue import Lane
+from otel_ml.audit.quick_line import quick_line
+from otel_ml.audit.record import Encoder, Model
+from otel_ml.audit.record_counts import Counts
 from otel_ml.audit.rows import Batch
 from otel_ml.audit.writer import AuditWriter
 from otel_ml.exceptions import Failure
+from otel_ml.instruments import instruments
 from otel_ml.redaction import current as current_redactor
 from otel_ml.tracing.random_ids import uuid7
 from otel_ml.tracing.span_state import SpanState
 
 _MAY_BE_CARD: Final = 10**14
+_MAY_BE_CARD_FLOAT: Final = 1e14
 _ENVELOPE: Final = 512  # bytes that a record takes beside its features and its prediction, roughly
 _SYNC_TIMEOUT: Final = 5.0
 _MOST_KEYS: Final = 256  # what `capture.features` keeps of a dict and of a text
 _LONGEST: Final = 4096
+
+Last = tuple[Model | None, str | None, object, bytes, Callable[[int], object]]
+"""Model, run and instruments of a call, the middle of its line, and what counts it."""
 
 
 class Recorder:
@@ -30,23 +38,31 @@ class Recorder:
 
     Args:
         writer: Takes them.
+        encoder: Makes their lines, but for those that are made here.
         max_rows: Rows of a call above which one record stands for all of them.
         waits: Whether a call waits until its record is on the disk.
         pseudonym: Returns what stands for a subject.
-        count: Called with model, status and number of records.
+        counts: Counts them.
     """
 
-    __slots__ = ("_count", "_max_rows", "_pseudonym", "_waits", "_writer")
+    __slots__ = (
+        "_counts", "_encoder", "_last", "_mask", "_max_rows", "_names", "_pseudonym", "_waits", "_writer"
+    )  # fmt: skip
 
     def __init__(
-        self, writer: AuditWriter, max_rows: int, *, waits: bool, pseudonym: Callable[[object], str | None],
-        count: Callable[[Model, str, int], object],
+        self, writer: AuditWriter, encoder: Encoder, max_rows: int, *, waits: bool,
+        pseudonym: Callable[[object], str | None], counts: Counts,
     ) -> None:  # fmt: skip
         self._writer = writer
+        self._encoder = encoder
+        self._mask = encoder.mask
         self._max_rows = max_rows
         self._waits = waits
         self._pseudonym = pseudonym
-        self._count = count
+        self._counts = counts
+        # What was found for the call before, each replaced as a whole: threads may be at different calls.
+        self._last: Last = (None, None, None, b"", _count_none)
+        self._names: tuple[redaction.Redactor | None, set[str] | None] = (None, None)
 
     def model(self, name: str, version: str | None, feature_version: str | None) -> Model:
         """Return a model, for all of its calls."""
@@ -54,11 +70,11 @@ class Recorder:
 
     def record_id(self) -> str:
         """Return a new UUIDv7 (RFC 9562) as text."""
-        return uuid7(time_ns() // 1_000_000)
+        return uuid7(time_ns())
 
     def captured(self, features: object) -> Any:
         """Return the features of a call as they are now: JSON, masked and bounded, or a copy of a batch."""
-        simple = _simple(features)
+        simple = self._simple(features)
         if simple is not None:
             return simple
         batch = Batch.of(features, None, self._max_rows)
@@ -68,7 +84,7 @@ class Recorder:
         self,
         record_id: str,
         started_ns: int,
-        seconds: float,
+        duration_ns: int,
         span: Any,
         run_id: str | None,
         model: Model,
@@ -84,7 +100,7 @@ class Recorder:
         Args:
             record_id: Of the call.
             started_ns: When it began, nanoseconds since the epoch.
-            seconds: How long it took.
+            duration_ns: How long it took.
             span: Its span.
             run_id: Of the run that it belongs to.
             model: Whose call it is.
@@ -101,6 +117,37 @@ class Recorder:
         else:
             context = span.get_span_context()
             trace_id, span_id, flags = context.trace_id, context.span_id, int(context.trace_flags)
+        if status == conventions.OK and error_type is None and subject is None and type(features) is not Batch:
+            predicted = None if prediction is None else self._as_json(prediction)
+            last = self._last
+            if last[0] is not model or last[1] != run_id or last[2] is not instruments.bound:
+                last = self._learn(model, run_id)
+            body = quick_line(
+                record_id, started_ns, duration_ns, trace_id, span_id, flags, last[3], features, predicted, self._mask
+            )
+            if body is not None:
+                lane: Lane = self._writer.records
+                ticket = lane.put_quietly(body)
+                if ticket == 0:
+                    ticket = self._writer.put_line(body)
+                elif ticket == 2:
+                    self._writer.wake()
+                if ticket:
+                    last[4](1)
+                    if self._waits:
+                        self._wait(ticket)
+                return
+        self._put(
+            record_id, started_ns, duration_ns, trace_id, span_id, flags, run_id, model, status, error_type, failure,
+            features, prediction, subject,
+        )  # fmt: skip
+
+    def _put(  # noqa: PLR0917
+        self, record_id: str, started_ns: int, duration_ns: int, trace_id: int, span_id: int, flags: int,
+        run_id: str | None, model: Model, status: str, error_type: str | None, failure: Failure | None, features: Any,
+        prediction: object, subject: object,
+    ) -> None:  # fmt: skip
+        """Hand over a call that the writer's thread makes a line of, or one for each of its rows."""
         predicted: Any = None
         number = 1
         if type(features) is Batch:
@@ -109,10 +156,7 @@ class Recorder:
             size = features.size
             number = 1 if features.is_summary else features.length
         else:
-            if prediction is not None:
-                predicted = _simple(prediction)
-                if predicted is None:
-                    predicted = _json(capture.features(prediction))
+            predicted = None if prediction is None else self._as_json(prediction)
             size = (0 if features is None else len(features)) + (0 if predicted is None else len(predicted))
         exception = None
         if failure is not None:
@@ -120,40 +164,67 @@ class Recorder:
             size += len(failure.message) + len(failure.stacktrace)
         ticket = self._writer.put(
             (
-                record_id, started_ns, seconds, trace_id, span_id, flags, run_id, model, status, error_type, exception,
-                features, predicted, None if subject is None else self._pseudonym(subject), size + _ENVELOPE,
+                record_id, started_ns, duration_ns / 1e9, trace_id, span_id, flags, run_id, model, status, error_type,
+                exception, features, predicted, None if subject is None else self._pseudonym(subject), size + _ENVELOPE,
             )
         )  # fmt: skip
         if ticket:
-            self._count(model, status, number)
-            if self._waits and not self._writer.wait(ticket, _SYNC_TIMEOUT):
-                health.count_dropped("audit", "not_confirmed")
-                health.warn_once("audit:sync", "audit: a record was not on the disk within %g s", _SYNC_TIMEOUT)
+            self._counts.add(model, status, number)
+            if self._waits:
+                self._wait(ticket)
+
+    def _wait(self, ticket: int) -> None:
+        if not self._writer.wait(ticket, _SYNC_TIMEOUT):
+            health.count_dropped("audit", "not_confirmed")
+            health.warn_once("audit:sync", "audit: a record was not on the disk within %g s", _SYNC_TIMEOUT)
+
+    def _learn(self, model: Model, run_id: str | None) -> Last:
+        """Keep what the next call of this model and run will need, too."""
+        bound = instruments.bound
+        self._last = last = (
+            model, run_id, bound, self._encoder.middle(run_id, model), self._counts.of(model, conventions.OK)
+        )  # fmt: skip
+        return last
+
+    def _as_json(self, value: object) -> bytes:
+        simple = self._simple(value)
+        return _json(capture.features(value)) if simple is None else simple
+
+    def _simple(self, value: object) -> bytes | None:
+        """Return a value as JSON when it is a number, a flat dict of numbers or harmless texts: nothing to mask."""
+        kind = type(value)
+        if kind is float:
+            return dumps(value) if _is_short(value) else None  # type: ignore[arg-type]
+        if kind is dict:
+            redactor = current_redactor()
+            names = self._names
+            if names[0] is not redactor:
+                self._names = names = (redactor, redactor.plain_names)
+            return dumps(value) if _is_simple(value, redactor, names[1]) else None  # type: ignore[arg-type]
+        if kind is bool:
+            return b"true" if value else b"false"
+        if kind is int and -_MAY_BE_CARD < value < _MAY_BE_CARD:  # type: ignore[operator]
+            return dumps(value)
+        return None
 
 
-def _simple(value: object) -> bytes | None:
-    """Return a value as JSON when it is a number, a flat dict of numbers or harmless texts, and needs no masking."""
-    kind = type(value)
-    if kind is float:
-        return orjson.dumps(value) if value - value == 0.0 and value < _MAY_BE_CARD else None  # type: ignore[operator]
-    if kind is dict:
-        return orjson.dumps(value) if len(value) <= _MOST_KEYS and _is_simple(current_redactor(), value) else None  # type: ignore[arg-type]
-    if kind is bool:
-        return b"true" if value else b"false"
-    if kind is int and -_MAY_BE_CARD < value < _MAY_BE_CARD:  # type: ignore[operator]
-        return orjson.dumps(value)
-    return None
+def _count_none(number: int) -> None:
+    """Count nothing: there was no call yet."""
 
 
-def _is_simple(redactor: redaction.Redactor, features: dict[Any, Any]) -> bool:
+def _is_short(number: float) -> bool:
+    """Whether a number has too few digits for a card's, and JSON has it: NaN and infinities it has not."""
+    return number - number == 0.0 and number < _MAY_BE_CARD_FLOAT
+
+
+def _is_simple(features: dict[Any, Any], redactor: redaction.Redactor, plain_names: set[str] | None) -> bool:
     """Whether all names are known to need no masking, and all values are numbers that JSON has or harmless texts."""
-    names = redactor.plain_names
-    if names is None or not names.issuperset(features):
+    if plain_names is None or len(features) > _MOST_KEYS or not plain_names.issuperset(features):
         return False
     for value in features.values():
         kind = type(value)
         if kind is float:
-            if value - value != 0.0 or value >= _MAY_BE_CARD:  # NaN and infinities have no JSON
+            if not _is_short(value):
                 return False
         elif kind is int:
             if not -_MAY_BE_CARD < value < _MAY_BE_CARD:
@@ -168,6 +239,6 @@ def _is_simple(redactor: redaction.Redactor, features: dict[Any, Any]) -> bool:
 
 def _json(value: object) -> bytes:
     try:
-        return orjson.dumps(value)
+        return dumps(value)
     except TypeError:  # half a surrogate pair, or a number beyond 64 bits
         return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()

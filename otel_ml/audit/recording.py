@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from otel_ml import conventions
 from otel_ml.audit import active, setup
 from otel_ml.audit.pseudonyms import Pseudonyms
-from otel_ml.audit.record import Model, Service
+from otel_ml.audit.record import Service
+from otel_ml.audit.record_counts import Counts
 from otel_ml.audit.recorder import Recorder
 from otel_ml.audit.setup import AuditPipeline
 from otel_ml.audit.subjects import SubjectKeys
@@ -39,8 +39,8 @@ class Recording:
         self._directory = directory
         self._pseudonyms: Pseudonyms | None = None
         self._recorder = Recorder(
-            self._pipeline.writer, options.max_rows, waits=options.durability == "sync", pseudonym=self._pseudonym,
-            count=Counts().add,
+            self._pipeline.writer, self._pipeline.encoder, options.max_rows, waits=options.durability == "sync",
+            pseudonym=self._pseudonym, counts=Counts(),
         )  # fmt: skip
         active.add(self._pipeline)
         instruments.recorder = self._recorder
@@ -64,40 +64,6 @@ class Recording:
         if self._pseudonyms is None:  # not before it is needed: it makes a file
             self._pseudonyms = Pseudonyms(self._directory)
         return self._pseudonyms.of(subject)
-
-
-class Counts:
-    """Records by model and status, as the counter `otel_ml.audit.records`."""
-
-    def __init__(self) -> None:
-        self._bound: object = None
-        self._known: dict[tuple[str, str | None, str], Any] = {}
-
-    def add(self, model: Model, status: str, number: int) -> None:
-        """Count records.
-
-        Args:
-            model: Whose calls they are of.
-            status: How these ended.
-            number: How many.
-        """
-        if self._bound is not instruments.bound:
-            self._bound, self._known = instruments.bound, {}
-        key = (model.name, model.version, status)
-        add = self._known.get(key)
-        if add is None:
-            add = self._known[key] = self._adder(*key)
-        add(number)
-
-    @staticmethod
-    def _adder(name: str, version: str | None, status: str) -> Any:
-        attributes = {conventions.MODEL_NAME: name, conventions.STATUS: status}
-        if version is not None:
-            attributes[conventions.MODEL_VERSION] = version
-        bind = getattr(instruments.audit_records, "bind", None)
-        if bind is not None:
-            return bind(attributes).add
-        return lambda number: instruments.audit_records.add(number, attributes)
 
 
 def _service(resource: Mapping[str, Any]) -> Service:

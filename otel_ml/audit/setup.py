@@ -35,11 +35,13 @@ class AuditPipeline:
 
     Attributes:
         directory: Audit directory.
+        encoder: From calls to lines.
         writer: Takes records.
     """
 
     def __init__(self, options: Audit, directory: Path, service: Service, encoder: Encoder) -> None:
         self.directory = directory
+        self.encoder = encoder
         self._options = options
         self._stop_compaction: Callable[[], None] | None = None
         self.writer = AuditWriter(

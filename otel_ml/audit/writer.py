@@ -51,6 +51,9 @@ class AuditWriter:
         encoder: From captured calls to lines.
         on_start: Called on the writer's thread when a process has its first record; it must not take long.
         on_sealed: Called on a thread of ours after a segment was sealed.
+
+    Attributes:
+        records: Where lines of calls that went well wait; another one in a forked child.
     """
 
     def __init__(
@@ -77,13 +80,15 @@ class AuditWriter:
             A ticket for `wait`; 0 when the record was dropped, because there is no room or the writer is closed. Then
             it is counted, and the trail will say so. Of a call that failed that happens at four times the bytes.
         """
-        size, is_failure = item[14], item[8] == conventions.FAILED
-        lane = self._records
-        if len(lane.items) < self._quiet and lane.held + size <= lane.most_bytes and not is_failure:
-            lane.held += size
-            lane.items.append((item, size, 0))
-            return 1
-        return self._put(item, size, is_failure)
+        return self._put(item, item[14], item[8] == conventions.FAILED)
+
+    def put_line(self, body: bytes) -> int:
+        """Queue the body of a line of a call that went well, and tell the thread.
+
+        Returns:
+            As `put`.
+        """
+        return self._put(body, len(body), False)
 
     def put_event(self, name: str, fields: Mapping[str, Any]) -> int:
         """Queue a line that is not a prediction; it has the room that failures have.
@@ -159,7 +164,7 @@ class AuditWriter:
         deadline = time.monotonic() + timeout
         flushed = self.flush(timeout * 0.75)
         self._closed = True
-        self._quiet = 0  # what is put from now on is refused
+        self.records.quiet = 0  # what is put from now on is refused
         self.wake()
         if self._thread is not None:
             self._thread.join(max(0.05, deadline - time.monotonic()))
@@ -176,12 +181,11 @@ class AuditWriter:
     def _reset(self) -> None:
         options = self._options
         self._gap = Gap()
-        self._records = Lane(options.queue_size, options.queue_bytes)
+        self.records = Lane(options.queue_size, options.queue_bytes)
         self._failures = Lane(None, _FAILURES * options.queue_bytes)
-        feeds = (Feed(self._failures, self._encoder, self._gap), Feed(self._records, self._encoder, self._gap))
+        feeds = (Feed(self._failures, self._encoder, self._gap), Feed(self.records, self._encoder, self._gap))
         self._waiters = Waiters()
         self._pump = Pump(self._directory, self._trail, feeds, self._gap, self._waiters if self._is_sync else None)
-        self._quiet = 0
         self._looks = 0
         self._flush_until = 0.0
         self._working = threading.Lock()
@@ -200,7 +204,7 @@ class AuditWriter:
             self._gap.add("shutdown")
             return 0
         ticket = self._waiters.ticket() if self._is_sync else 0
-        lane = self._failures if is_failure else self._records
+        lane = self._failures if is_failure else self.records
         if not lane.put(item, size, ticket):
             self._gap.add("queue_full")
             self._waiters.settle([ticket], durable=False)
@@ -216,7 +220,7 @@ class AuditWriter:
         if self._thread is None:
             self._start()
         if not (self._is_sync or self._closed):
-            self._quiet = min(_WAKE_AT, self._options.queue_size)
+            self.records.quiet = min(_WAKE_AT, self._options.queue_size)
         self.wake()
 
     def _start(self) -> None:
@@ -244,12 +248,12 @@ class AuditWriter:
 
     def _rest(self, *, worked: bool) -> None:
         """Wait for the next look: a moment while there is traffic, else until something is put or due."""
-        if len(self._records.items) >= _WAKE_AT and worked:
+        if len(self.records.items) >= _WAKE_AT and worked:
             return
         self._looks = 0 if worked else self._looks + 1
         pause = _LOOK
         if self._looks > _QUIET_LOOKS:
-            self._quiet = 0
+            self.records.quiet = 0
             if self._looks > _QUIET_LOOKS + 2:  # a put that saw the old value has had its look
                 due = self._trail.due_in(time.monotonic())
                 pause = max(_LOOK, min(due, GAP_INTERVAL) if self._gap else due)

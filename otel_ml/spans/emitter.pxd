@@ -1,6 +1,7 @@
 cimport cython
 
 from otel_ml.inbox cimport Inbox
+from otel_ml.primitives cimport untrack
 from otel_ml.tracing.span_state cimport SpanState
 
 cdef class Emitter:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from otel_ml.inbox import Inbox
+from otel_ml.primitives import untrack
 from otel_ml.tracing.span_state import SpanState
 
 
@@ -25,6 +26,7 @@ class Emitter:
         if isinstance(span, SpanState):
             state = span
             if state._sampled:
+                untrack(span)  # an ended span holds plain values; what takes it out of the queue may track it again
                 inbox = self._inbox
                 if len(inbox.queue) < inbox.quiet:  # `put`, without the look whether a sub-class has another one
                     inbox.append(span)

@@ -14,6 +14,7 @@ from otel_ml.export.left_out import leave_out
 from otel_ml.export.otlp_protobuf import SpanEncoder
 from otel_ml.export.sending import Sending, sender_of
 from otel_ml.options import Traces
+from otel_ml.primitives import track
 from otel_ml.spans.emitter import Emitter
 from otel_ml.spans.redacting import masked
 from otel_ml.worker import BatchWorker, ItemQueue
@@ -51,6 +52,7 @@ class QueueSpanProcessor(SpanProcessor):
     def _export(self, batch: list[ReadableSpan]) -> None:
         spans = []
         for span in batch:
+            track(span)  # an exporter that keeps it may be reachable from it
             try:
                 spans.append(masked(span))
             except Exception as error:  # a value of a foreign class; the others are exported

@@ -24,14 +24,14 @@ def span_id() -> int:
     return _getrandbits(64) or span_id()
 
 
-def uuid7(milliseconds: int) -> str:
+def uuid7(time_ns: int) -> str:
     """Return a UUIDv7 (RFC 9562) as text.
 
     Args:
-        milliseconds: Since the epoch.
+        time_ns: Nanoseconds since the epoch.
     """
     rest = _getrandbits(76) & 0xFFF_3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
-    text = f"{milliseconds & 0xFFFF_FFFF_FFFF:012x}7{rest:019x}"
+    text = f"{time_ns // 1_000_000 & 0xFFFF_FFFF_FFFF:012x}7{rest:019x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 

@@ -3,7 +3,7 @@
 import os
 import random
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
 cdef extern from *:
@@ -71,13 +71,13 @@ cpdef object span_id():
     return _next() or 1
 
 
-cpdef object uuid7(object milliseconds):
+cpdef object uuid7(int64_t time_ns):
     """Return a UUIDv7 (RFC 9562) as text.
 
     Args:
-        milliseconds: Since the epoch.
+        time_ns: Nanoseconds since the epoch.
     """
-    cdef uint64_t rest, time = milliseconds & 0xFFFFFFFFFFFF, more
+    cdef uint64_t rest, time = <uint64_t>(time_ns // 1_000_000) & 0xFFFFFFFFFFFF, more
     if _seeded is not None:
         bits = _seeded.getrandbits(76)
         rest, more = bits & 0x3FFFFFFFFFFFFFFF, bits >> 64

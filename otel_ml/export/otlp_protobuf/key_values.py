@@ -9,7 +9,7 @@ from otel_ml import conventions
 from otel_ml.clean_attributes import CleanAttributes
 from otel_ml.export.otlp_protobuf.values import key_value
 from otel_ml.export.otlp_protobuf.wire import VARINTS, counted, pack_double, signed, utf8, varint
-from otel_ml.identity import is_uuid
+from otel_ml.primitives import is_uuid
 from otel_ml.redaction import Redactor
 
 _LONGEST: Final = 128  # characters of a text that is kept
