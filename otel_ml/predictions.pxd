@@ -8,7 +8,7 @@ from otel_ml.series cimport Series
 from otel_ml.variants cimport Variant
 
 cdef Instruments instruments
-cdef object RUN_KEY, get_context, inherited
+cdef object RUN_KEY, _OUTPUT_ROWS, _RECORD_ID, get_context, inherited
 
 cdef class PredictionSpec:
     cdef public Spec base

@@ -148,7 +148,12 @@ class Prediction(Operation):
         except Exception as error:  # subject= is the caller's function
             health.internal_error("capture of an audit record", error)
         self.begin(spec.base, attributes, self._variant.series)
-        self.span.set_attribute(conventions.AUDIT_RECORD_ID, self._record_id)
+        span: Any = self.span
+        put = getattr(span, "put_record_id", None)  # which a span of another tracer does not have
+        if put is None:
+            span.set_attribute(_RECORD_ID, self._record_id)
+        else:
+            put(self._record_id)
 
     def stop(self, result: object) -> None:
         """End a call that returned, with the rows of its prediction."""
@@ -157,7 +162,7 @@ class Prediction(Operation):
             prediction = self._prediction = result if extract is None else extract(result)
             rows, _ = rows_and_columns(prediction)
             if rows is not None:
-                self.span.set_attribute(conventions.OUTPUT_ROWS, rows)
+                self.span.set_attribute(_OUTPUT_ROWS, rows)
         except Exception as error:  # prediction= is the caller's function
             health.internal_error("reading of a prediction", error)
         Operation.stop(self, result)
@@ -203,6 +208,8 @@ class Prediction(Operation):
         return {**self._series.attributes, **of_call, conventions.FEATURES: capture.features(self._features)}
 
 
+_RECORD_ID: Final = conventions.AUDIT_RECORD_ID
+_OUTPUT_ROWS: Final = conventions.OUTPUT_ROWS
 _OF_CALL: Final = (
     conventions.MODEL_VERSION,
     conventions.FEATURE_VERSION,

@@ -2,13 +2,15 @@ cimport cython
 
 from otel_ml.primitives cimport is_uuid
 
-cdef object _RECORD_ID
+cdef object _RECORD_ID, current
+cdef Unmasked _unmasked
 
 cdef class Unmasked:
     cdef public object redactor
     cdef dict _known, _shared
     cdef set _unnamed
     cdef Py_ssize_t _number
+    cdef bint _repeatable
 
     cpdef bint covers(self, items)
     @cython.locals(known=dict, texts=set)

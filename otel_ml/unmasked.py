@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from otel_ml import conventions, redaction
+from otel_ml import conventions
 from otel_ml.clean_attributes import CleanAttributes
 from otel_ml.primitives import is_uuid
-from otel_ml.redaction import Redactor
+from otel_ml.redaction import Redactor, current
 
 _LONGEST = 128
 _MOST = 8192
@@ -26,6 +26,7 @@ class Unmasked:
 
     def __init__(self, redactor: Redactor) -> None:
         self.redactor = redactor
+        self._repeatable = redactor.repeatable
         self._known: dict[str, set[str | None]] = {}  # texts by name; None for numbers
         self._number = 0
         self._unnamed = self._known.setdefault("", set())
@@ -33,7 +34,7 @@ class Unmasked:
 
     def covers(self, items: Mapping[str, Any]) -> bool:
         """Return whether nothing in a mapping needs masking, as far as that can be told without a copy."""
-        if not self.redactor.repeatable:
+        if not self._repeatable:
             return False
         if type(items) is CleanAttributes:
             return id(items) in self._shared or self._learns_shared(items)
@@ -69,7 +70,7 @@ class Unmasked:
 
     def knows(self, text: str) -> bool:
         """Return whether a text that has no name is known to need no masking by the redactor in force."""
-        return text in self._unnamed and self.redactor is redaction.current()
+        return text in self._unnamed and self.redactor is current()
 
     def _learns(self, key: str, value: str | None) -> bool:
         item = {key: 0 if value is None else value}
@@ -81,7 +82,7 @@ class Unmasked:
         return True
 
 
-_unmasked = Unmasked(redaction.current())
+_unmasked = Unmasked(current())
 
 
 def masked_mapping(items: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
@@ -93,7 +94,7 @@ def masked_mapping(items: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     global _unmasked  # noqa: PLW0603  what is known belongs to the redactor in force
     if not items:
         return items
-    redactor = redaction.current()
+    redactor = current()
     if _unmasked.redactor is not redactor:
         _unmasked = Unmasked(redactor)
     return items if _unmasked.covers(items) else redactor.mapping(items)
@@ -104,4 +105,4 @@ def masked_text(text: str) -> str:
     if type(text) is str and _unmasked.knows(text):
         return text
     found = masked_mapping({"": text})
-    return text if found is None else str(found.get("", redaction.current().text(text)))
+    return text if found is None else str(found.get("", current().text(text)))

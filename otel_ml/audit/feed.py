@@ -54,7 +54,7 @@ class Feed:
             if not items:
                 break
             entry = items.popleft()
-            if type(entry) is bytes:
+            if isinstance(entry, bytes):
                 bodies.append(entry)
                 room -= len(entry)
                 released += size_of(entry)

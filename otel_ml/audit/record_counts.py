@@ -43,5 +43,6 @@ class Counts:
             attributes[conventions.MODEL_VERSION] = version
         bind = getattr(instruments.audit_records, "bind", None)
         if bind is not None:
-            return bind(attributes).add
+            add: Callable[[int], object] = bind(attributes).add
+            return add
         return lambda number: instruments.audit_records.add(number, attributes)

@@ -2,13 +2,13 @@ cimport cython
 
 from otel_ml.audit.queue cimport Lane
 from otel_ml.audit.quick_line cimport quick_line
+from otel_ml.audit.simple_features cimport are_simple, is_short
 from otel_ml.instruments cimport Instruments
 from otel_ml.tracing.random_ids cimport uuid7
 from otel_ml.tracing.span_state cimport SpanState
 
-cdef object Batch, current_redactor, dumps
+cdef object Batch, MAY_BE_CARD, _OK, current_redactor, dumps
 cdef Instruments instruments
-cdef double _MAY_BE_CARD_FLOAT
 
 cdef class Recorder:
     cdef object _counts, _encoder, _max_rows, _pseudonym, _writer
@@ -29,6 +29,3 @@ cdef class Recorder:
     @cython.locals(names=tuple)
     cdef _simple(self, value)
     cdef _as_json(self, value)
-
-cdef bint _is_short(double number)
-cdef bint _is_simple(dict features, redactor, set plain_names)

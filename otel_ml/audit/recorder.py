@@ -15,6 +15,7 @@ from otel_ml.audit.quick_line import quick_line
 from otel_ml.audit.record import Encoder, Model
 from otel_ml.audit.record_counts import Counts
 from otel_ml.audit.rows import Batch
+from otel_ml.audit.simple_features import MAY_BE_CARD, are_simple, is_short
 from otel_ml.audit.writer import AuditWriter
 from otel_ml.exceptions import Failure
 from otel_ml.instruments import instruments
@@ -22,12 +23,9 @@ from otel_ml.redaction import current as current_redactor
 from otel_ml.tracing.random_ids import uuid7
 from otel_ml.tracing.span_state import SpanState
 
-_MAY_BE_CARD: Final = 10**14
-_MAY_BE_CARD_FLOAT: Final = 1e14
 _ENVELOPE: Final = 512  # bytes that a record takes beside its features and its prediction, roughly
+_OK: Final = conventions.OK
 _SYNC_TIMEOUT: Final = 5.0
-_MOST_KEYS: Final = 256  # what `capture.features` keeps of a dict and of a text
-_LONGEST: Final = 4096
 
 Last = tuple[Model | None, str | None, object, bytes, Callable[[int], object]]
 """Model, run and instruments of a call, the middle of its line, and what counts it."""
@@ -117,7 +115,7 @@ class Recorder:
         else:
             context = span.get_span_context()
             trace_id, span_id, flags = context.trace_id, context.span_id, int(context.trace_flags)
-        if status == conventions.OK and error_type is None and subject is None and type(features) is not Batch:
+        if status == _OK and error_type is None and subject is None and type(features) is not Batch:
             predicted = None if prediction is None else self._as_json(prediction)
             last = self._last
             if last[0] is not model or last[1] != run_id or last[2] is not instruments.bound:
@@ -151,7 +149,7 @@ class Recorder:
         predicted: Any = None
         number = 1
         if type(features) is Batch:
-            if status == conventions.OK:
+            if status == _OK:
                 features.predicted(prediction)
             size = features.size
             number = 1 if features.is_summary else features.length
@@ -194,47 +192,22 @@ class Recorder:
         """Return a value as JSON when it is a number, a flat dict of numbers or harmless texts: nothing to mask."""
         kind = type(value)
         if kind is float:
-            return dumps(value) if _is_short(value) else None  # type: ignore[arg-type]
+            return dumps(value) if is_short(value) else None  # type: ignore[arg-type]
         if kind is dict:
             redactor = current_redactor()
             names = self._names
             if names[0] is not redactor:
                 self._names = names = (redactor, redactor.plain_names)
-            return dumps(value) if _is_simple(value, redactor, names[1]) else None  # type: ignore[arg-type]
+            return dumps(value) if are_simple(value, redactor, names[1]) else None  # type: ignore[arg-type]
         if kind is bool:
             return b"true" if value else b"false"
-        if kind is int and -_MAY_BE_CARD < value < _MAY_BE_CARD:  # type: ignore[operator]
+        if kind is int and -MAY_BE_CARD < value < MAY_BE_CARD:  # type: ignore[operator]
             return dumps(value)
         return None
 
 
 def _count_none(number: int) -> None:
     """Count nothing: there was no call yet."""
-
-
-def _is_short(number: float) -> bool:
-    """Whether a number has too few digits for a card's, and JSON has it: NaN and infinities it has not."""
-    return number - number == 0.0 and number < _MAY_BE_CARD_FLOAT
-
-
-def _is_simple(features: dict[Any, Any], redactor: redaction.Redactor, plain_names: set[str] | None) -> bool:
-    """Whether all names are known to need no masking, and all values are numbers that JSON has or harmless texts."""
-    if plain_names is None or len(features) > _MOST_KEYS or not plain_names.issuperset(features):
-        return False
-    for value in features.values():
-        kind = type(value)
-        if kind is float:
-            if not _is_short(value):
-                return False
-        elif kind is int:
-            if not -_MAY_BE_CARD < value < _MAY_BE_CARD:
-                return False
-        elif kind is str:
-            if len(value) > _LONGEST or not redactor.is_harmless(value):
-                return False
-        elif kind is not bool and value is not None:
-            return False
-    return True
 
 
 def _json(value: object) -> bytes:

@@ -19,16 +19,22 @@ cdef extern from *:
         return _PyLong_FromByteArray((unsigned char *)words, sizeof words, PY_LITTLE_ENDIAN, 0);
     #endif
     }
+    static CYTHON_INLINE char *otel_ml_hex(char *to, uint64_t number, int digits) {  /* of its lowest bits */
+        for (int at = digits - 1; at >= 0; at--, number >>= 4) {
+            unsigned nibble = (unsigned)number & 15;
+            to[at] = (char)(nibble + (nibble < 10 ? '0' : 'a' - 10));
+        }
+        return to + digits;
+    }
     static PyObject *otel_ml_uuid(uint64_t time, uint64_t version, uint64_t rest) {
-        static const char digits[] = "0123456789abcdef";
         PyObject *text = PyUnicode_New(36, 127);
         if (text == NULL) return NULL;
         char *to = (char *)PyUnicode_DATA(text);
-        for (int at = 11; at >= 0; at--, time >>= 4) to[at < 8 ? at : at + 1] = digits[time & 15];
-        for (int at = 17; at >= 14; at--, version >>= 4) to[at] = digits[version & 15];
-        for (int at = 35; at >= 24; at--, rest >>= 4) to[at] = digits[rest & 15];
-        for (int at = 22; at >= 19; at--, rest >>= 4) to[at] = digits[rest & 15];
-        to[8] = to[13] = to[18] = to[23] = '-';
+        to = otel_ml_hex(to, time >> 16, 8); *to++ = '-';
+        to = otel_ml_hex(to, time, 4); *to++ = '-';
+        to = otel_ml_hex(to, version, 4); *to++ = '-';
+        to = otel_ml_hex(to, rest >> 48, 4); *to++ = '-';
+        otel_ml_hex(to, rest, 12);
         return text;
     }
     """

@@ -76,7 +76,10 @@ class Span(SpanItems):
             return sdk_layout.EMPTY
         if self._bounded is not None:
             return MappingProxyType(self._bounded)
-        return MappingProxyType(values if self._end_time is not None else LiveAttributes(self._own_values()))
+        if self._record_id is None and self._end_time is not None:
+            return MappingProxyType(values)
+        own = self._own_values()
+        return MappingProxyType(own if self._end_time is not None else LiveAttributes(own))
 
     @property
     def dropped_attributes(self) -> int:

@@ -37,7 +37,7 @@ class SpanLayout(SpanState, sdk.Span):
         self._span_id = context.span_id if known else 0
         self._trace_state = context.trace_state if known else None
         self._start_time = self._end_time = None
-        self._values = self._bounded = self._event_list = self._link_list = self._slow_lock = None
+        self._values = self._bounded = self._event_list = self._link_list = self._record_id = self._slow_lock = None
         self._dropped = 0
         self._status = sdk_layout.UNSET
 

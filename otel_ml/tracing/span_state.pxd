@@ -7,7 +7,7 @@ cdef object CleanAttributes, UNSET
 
 cdef class SpanState:
     cdef public object _bounded, _end_time, _event_list, _kind, _link_list, _name, _parent, _record_end_metrics
-    cdef public object _record_exception, _set_status_on_exception, _slow_lock, _span_context, _span_id, _start_time
+    cdef public object _record_exception, _record_id, _set_status_on_exception, _slow_lock, _span_context, _span_id, _start_time
     cdef public object _status, _trace_flags, _trace_id, _trace_state
     cdef public object _values
     cdef public Py_ssize_t _dropped
@@ -16,6 +16,8 @@ cdef class SpanState:
 
     @cython.locals(shared=SharedState)
     cpdef set_attribute(self, key, value)
+
+    cpdef put_record_id(self, record_id)
 
     @cython.locals(shared=SharedState, new=dict)
     cpdef _put_all(self, attributes)

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext, SpanKind, Status, TraceFlags
 from opentelemetry.trace.span import TraceState
 
+from otel_ml import conventions
 from otel_ml.clean_attributes import CleanAttributes, are_simple
 from otel_ml.primitives import blank
 from otel_ml.tracing import sdk_layout
@@ -40,6 +41,7 @@ class SpanState:
         "_parent",
         "_record_end_metrics",
         "_record_exception",
+        "_record_id",
         "_sampled",
         "_set_status_on_exception",
         "_shared",
@@ -64,6 +66,7 @@ class SpanState:
     _parent: SpanContext | None
     _record_end_metrics: Any
     _record_exception: bool
+    _record_id: str | None
     _sampled: bool
     _set_status_on_exception: bool
     _shared: SharedState
@@ -114,6 +117,24 @@ class SpanState:
         else:
             self._write_slowly(self._attributes.__setitem__, key, value)
 
+    def put_record_id(self, record_id: str) -> None:
+        """Set the id of an audit record, beside attributes that are shared with other spans as long as nothing else is.
+
+        Args:
+            record_id: A UUID, another one each time.
+        """
+        values = self._values
+        if (
+            type(values) is CleanAttributes
+            and len(values) < self._shared.max_attributes
+            and self._bounded is None
+            and self._slow_lock is None
+            and self._end_time is None
+        ):
+            self._record_id = record_id
+        else:
+            self.set_attribute(conventions.AUDIT_RECORD_ID, record_id)
+
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Set attributes."""
         if self._end_time is not None:
@@ -141,6 +162,8 @@ class SpanState:
         values = self._values
         if values is None or type(values) is CleanAttributes:
             own: dict[str, Any] = {} if values is None else {**values}
+            if self._record_id is not None:
+                own[conventions.AUDIT_RECORD_ID] = self._record_id
             if self._values is values:  # no call to the store: so of two threads one wins
                 self._values = own
             return self._values  # type: ignore[return-value]  # one of the two
@@ -295,5 +318,5 @@ def begun(  # noqa: PLR0917  on the way of each span, all of them always given
     span._dropped = 0
     span._status = UNSET
     span._span_context = span._start_time = span._end_time = span._values = span._bounded = None
-    span._event_list = span._link_list = span._record_end_metrics = span._slow_lock = None
+    span._event_list = span._link_list = span._record_end_metrics = span._record_id = span._slow_lock = None
     return span

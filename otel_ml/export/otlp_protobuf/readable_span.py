@@ -26,6 +26,8 @@ class Slots(Protocol):
     _start_time: int | None
     _end_time: int | None
     _values: Mapping[str, Any] | None
+    _record_id: str | None
+    """An attribute beside these, as long as they are shared with other spans."""
     _dropped: int
     _bounded: object
     """When it is not None, `dropped_attributes` counts."""
@@ -34,6 +36,8 @@ class Slots(Protocol):
     _link_list: object
     _status: Status
 
+    @property
+    def attributes(self) -> Mapping[str, Any]: ...  # noqa: D102
     @property
     def events(self) -> Sequence[Event]: ...  # noqa: D102
     @property
@@ -74,6 +78,7 @@ def slots_of(span: ReadableSpan) -> Any:
         _start_time=span.start_time,
         _end_time=span.end_time,
         _values=span.attributes,
+        _record_id=None,
         _dropped=span.dropped_attributes,
         _bounded=None,
         _event_list=span,

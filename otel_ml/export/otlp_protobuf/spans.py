@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from struct import Struct
 from struct import error as struct_error
@@ -10,14 +11,14 @@ from typing import Any, Final
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import DEFAULT_TRACE_STATE, Link, SpanContext, Status
 
-from otel_ml import redaction
+from otel_ml import conventions, redaction
 from otel_ml.clean_attributes import CleanAttributes
 from otel_ml.export.left_out import leave_out
 from otel_ml.export.otlp_json.traces import HAS_IS_REMOTE, IS_REMOTE
 from otel_ml.export.otlp_protobuf.envelope import RECORD, RECORD_HEADS, Block, Place, Places, request
 from otel_ml.export.otlp_protobuf.key_values import KeyValues
 from otel_ml.export.otlp_protobuf.readable_span import Slots, has_slots, slots_of
-from otel_ml.export.otlp_protobuf.values import time
+from otel_ml.export.otlp_protobuf.values import key_value, time
 from otel_ml.export.otlp_protobuf.wire import counted, pack_fixed32, utf8, varint
 from otel_ml.redaction import Redactor
 from otel_ml.unmasked import masked_text
@@ -40,6 +41,7 @@ _DROPPED_LINKS = b"\x70"
 _STATUS = b"\x7a"
 _FLAGS = b"\x85\x01"
 
+_RECORD_ID: Final = counted(_ATTRIBUTE, key_value(conventions.AUDIT_RECORD_ID, str(uuid.UUID(int=0))))[:-36]
 _NO_STATUS: Final = _STATUS + b"\x00"
 _LOCAL: Final = _FLAGS + pack_fixed32(HAS_IS_REMOTE)
 _REMOTE: Final = _FLAGS + pack_fixed32(HAS_IS_REMOTE | IS_REMOTE)
@@ -124,7 +126,7 @@ class _Masks:
             parts += (head, time(_START, span._start_time), time(_END, span._end_time))
         values = span._values
         if type(values) is CleanAttributes:
-            self._attributes.add_shared(parts, values)
+            self._add_shared(parts, span, values)
         elif values:
             self._attributes.add(parts, values)
         dropped = span._dropped if span._bounded is None else span.dropped_attributes
@@ -140,6 +142,15 @@ class _Masks:
         else:
             parts += (self._status(span._status), _REMOTE if is_remote else _LOCAL)
         return b"".join(parts)
+
+    def _add_shared(self, parts: list[bytes], span: Slots, values: CleanAttributes) -> None:
+        if span._record_id is None:
+            self._attributes.add_shared(parts, values)
+        elif self.redactor.repeatable:
+            self._attributes.add_shared(parts, values)
+            parts.append(_RECORD_ID + span._record_id.encode())
+        else:  # a callback is to see all of them
+            self._attributes.add(parts, span.attributes)
 
     def _head(self, kind: int, name: str) -> bytes:
         """Return name and kind; kept when nothing is masked in the name."""
