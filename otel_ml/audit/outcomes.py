@@ -48,13 +48,15 @@ def outcome(record_id: str, label: Any, *, time: datetime | None = None, directo
     if known is not None and not isinstance(known, datetime):
         raise ConfigurationError("outcome(time=)", time, "a datetime")
     run = runs.current_run()
+    pipeline = _pipeline(directory)
     fields = {
+        "service.name": pipeline.service.name,
         "record_id": capture.snapshot(record_id),  # JSON has no lone surrogates
         "time_unix_nano": time_ns() if time is None else nanoseconds(time),
         **({conventions.RUN_ID: run.id} if run is not None else {}),
         "label": capture.features(label),
     }
-    return _pipeline(directory).writer.put_event(OUTCOME, fields) != 0
+    return pipeline.writer.put_event(OUTCOME, fields) != 0
 
 
 def _pipeline(directory: str | Path | None) -> AuditPipeline:

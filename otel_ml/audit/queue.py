@@ -84,9 +84,14 @@ def size_of(body: bytes) -> int:
 
 
 class Gap:
-    """What was lost since it was last written into the trail. Also counted in `otel_ml.dropped`."""
+    """What was lost since it was last written into the trail. Also counted in `otel_ml.dropped`.
 
-    def __init__(self) -> None:
+    Args:
+        service: Name of the service that lost it.
+    """
+
+    def __init__(self, service: str) -> None:
+        self._service = service
         self._lock = threading.RLock()  # re-entrant: what counting allocates may run a `__del__` that counts
         self._lost: dict[str, int] = {}
         self._span = (0, 0)
@@ -113,7 +118,8 @@ class Gap:
         """Return the line that tells of it."""
         with self._lock:
             first, last = self._span
-            fields = {"lost": dict(self._lost), "first_time_unix_nano": first, "last_time_unix_nano": last}
+            times = {"first_time_unix_nano": first, "last_time_unix_nano": last}
+            fields = {"service.name": self._service, "lost": dict(self._lost), **times}
         return event(GAP, fields)
 
     def settle(self, body: bytes) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from otel_ml import conventions, health
 from otel_ml.audit import manifest
@@ -91,8 +92,9 @@ def _remove_ballast(path: Path) -> None:
 
 @dataclass(slots=True)
 class _Found:
-    """How far a file holds."""
+    """How far a file holds, and what its header says of whom it is from."""
 
+    origin: dict[str, Any]
     chain: Chain
     first_seq: int
     size: int
@@ -143,9 +145,10 @@ def _follow(path: Path, name: str) -> _Found | None:
             size += len(line)
             last = line
             line = file.readline()
-        return _Found(chain, first_seq, size, last.startswith(_FOOTER), line + file.read())
+        return _Found(_origin(header), chain, first_seq, size, last.startswith(_FOOTER), line + file.read())
 
 
+_SERVICE = "service.name"
 _FOOTER = b'{"event.name":"%b",' % SEAL.encode()
 
 
@@ -161,6 +164,14 @@ def _start(header: bytes, name: str) -> Chain | None:
         return Chain(start_of(name))  # nothing holds, so that it is set aside
 
 
+def _origin(header: bytes) -> dict[str, Any]:
+    """Return the service's name as a field of further lines; nothing where the header has none."""
+    try:
+        return {_SERVICE: json.loads(header)[_SERVICE]}
+    except (ValueError, KeyError, TypeError):
+        return {}
+
+
 def _goes_on(rest: bytes) -> bool:
     """Whether there is more than a write that was cut short: then someone has changed the file.
 
@@ -173,8 +184,10 @@ def _goes_on(rest: bytes) -> bool:
 def _write_end(descriptor: int, found: _Found, torn: int) -> None:
     chain, lines = found.chain, b""
     if torn:
-        lines += chain.seal(event(RECOVERED, {"truncated_bytes": torn, "time_unix_nano": time.time_ns()}))
+        cut = {**found.origin, "truncated_bytes": torn, "time_unix_nano": time.time_ns()}
+        lines += chain.seal(event(RECOVERED, cut))
     fields = {
+        **found.origin,
         "records": chain.seq - found.first_seq,
         "first_seq": found.first_seq,
         "last_seq": chain.seq - 1,

@@ -35,12 +35,14 @@ class AuditPipeline:
 
     Attributes:
         directory: Audit directory.
+        service: Whom records are from.
         encoder: From calls to lines.
         writer: Takes records.
     """
 
     def __init__(self, options: Audit, directory: Path, service: Service, encoder: Encoder) -> None:
         self.directory = directory
+        self.service = service
         self.encoder = encoder
         self._options = options
         self._stop_compaction: Callable[[], None] | None = None

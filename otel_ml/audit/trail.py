@@ -47,13 +47,16 @@ class Trail:
         options: Sizes, ages, and the interval of syncs.
         jobs: Does what takes long.
         on_sealed: Called on the jobs' thread after a segment was sealed.
+
+    Attributes:
+        service: Name of the service.
     """
 
     def __init__(
         self, directory: Path, service: str, options: Audit, jobs: Jobs, on_sealed: Callable[[], object]
     ) -> None:
         self._directory = directory
-        self._service = service
+        self.service = service
         self._options = options
         self._jobs = jobs
         self._on_sealed = on_sealed
@@ -62,7 +65,7 @@ class Trail:
     def reset(self) -> None:
         """Begin a trail of its own in a forked child; the segment under way is the parent's."""
         self._segment: Segment | None = None
-        self._supply = Supply(self._directory, self._service, self._jobs)
+        self._supply = Supply(self._directory, self.service, self._jobs)
         self._chain = Chain(b"")
         self._unsynced = _Unsynced((0, b""))
         self._sent = self._settled = 0  # bytes; each is written by one thread
@@ -175,6 +178,7 @@ class Trail:
         if segment is None:
             return
         fields = {
+            "service.name": self.service,
             "records": seq - segment.first_seq,
             "first_seq": segment.first_seq,
             "last_seq": seq - 1,
@@ -208,7 +212,7 @@ class Trail:
         if previous is None:
             self._chain = Chain(start_of(segment.name))
         self._unsynced = _Unsynced(self._position())
-        header = {"segment": segment.name, "service.name": self._service, "previous": previous}
+        header = {"segment": segment.name, "service.name": self.service, "previous": previous}
         try:
             self._write(segment, [event(SEGMENT, {**header, "time_unix_nano": time.time_ns()})], keep=False)
         except OSError:

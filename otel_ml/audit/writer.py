@@ -180,7 +180,7 @@ class AuditWriter:
 
     def _reset(self) -> None:
         options = self._options
-        self._gap = Gap()
+        self._gap = Gap(self._trail.service)
         self.records = Lane(options.queue_size, options.queue_bytes)
         self._failures = Lane(None, _FAILURES * options.queue_bytes)
         feeds = (Feed(self._failures, self._encoder, self._gap), Feed(self.records, self._encoder, self._gap))

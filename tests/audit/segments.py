@@ -79,7 +79,7 @@ class Process:
     def gap(self, **lost: int) -> None:
         """Append what was lost, by reason."""
         times = {"first_time_unix_nano": START, "last_time_unix_nano": START}
-        self._append({"event.name": "otel_ml.audit.gap", "lost": lost, **times})
+        self._append({"event.name": "otel_ml.audit.gap", "service.name": self._service, "lost": lost, **times})
 
     def torn(self, size: int = 40) -> None:
         """Append the beginning of a line, as a process does that is killed while it writes."""
@@ -90,7 +90,8 @@ class Process:
         """Seal the segment under way, begin the next one, and return the sealed one."""
         sealed, first, last = self.sealed, self._first, self._seq - 1
         counts = {"records": last - first + 1, "first_seq": first, "last_seq": last, "root": self._hash.hex()}
-        self._append({"event.name": "otel_ml.audit.seal", **counts, "reason": "size"})
+        seal = {"event.name": "otel_ml.audit.seal", "service.name": self._service}
+        self._append({**seal, **counts, "reason": "size"})
         self._previous = self._hash.hex()
         self.open.rename(sealed)
         self._open()

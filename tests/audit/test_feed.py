@@ -16,7 +16,7 @@ from otel_ml.audit.rows import Batch
 
 
 def feed_of(*items: Any, tickets: bool = False) -> tuple[Feed, Lane, Gap]:
-    lane, gap = Lane(None, 1 << 30), Gap()
+    lane, gap = Lane(None, 1 << 30), Gap("shop")
     for number, item in enumerate(items, 1):
         lane.put(item, 300, number if tickets else 0)
     return Feed(lane, Encoder(SERVICE), gap), lane, gap

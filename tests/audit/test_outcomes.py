@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from audit.calls import lines
 
 from otel_ml import ConfigurationError, health
 from otel_ml.audit import active, outcome, performance, place, query, verify
@@ -53,6 +54,20 @@ def test_an_outcome_joins_its_prediction(pipeline: AuditPipeline) -> None:
     assert pipeline.close(10)
     report = verify()
     assert report, report
+
+
+def test_every_line_names_its_service(pipeline: AuditPipeline) -> None:
+    """Whoever ships lines one by one need not look at the file's name."""
+    predict(pipeline, "a")
+    assert outcome("a", 1)
+    pipeline.writer._gap.add("queue_full")
+    assert pipeline.close(10)
+    written = lines(pipeline.directory)
+    kinds = {"segment", "seal", "gap"}
+    assert {line["event.name"] for line in written} == {
+        "otel_ml.prediction", "otel_ml.outcome", *(f"otel_ml.audit.{kind}" for kind in kinds)
+    }  # fmt: skip
+    assert [line["service.name"] for line in written] == ["shop"] * 5
 
 
 def test_the_time_is_now_or_what_is_given(pipeline: AuditPipeline) -> None:

@@ -23,7 +23,7 @@ class World:
 
     def __init__(self, directory: Path) -> None:
         self.jobs = Jobs()
-        self.gap = Gap()
+        self.gap = Gap("shop")
         self.failures, self.records = Lane(None, 10**6), Lane(None, 10**6)
         feeds = tuple(Feed(lane, Encoder(SERVICE), self.gap) for lane in (self.failures, self.records))
         trail = Trail(directory, "shop", Audit(), self.jobs, lambda: None)

@@ -42,7 +42,7 @@ def test_tiny_items_are_counted_for_what_their_objects_take() -> None:
 
 def test_a_gap_tells_what_was_lost_since_it_was_last_told() -> None:
     """What is added while a line is on its way to the disk is in the next one."""
-    gap = Gap()
+    gap = Gap("shop")
     assert not gap
     gap.add("queue_full", 3)
     gap.add("shutdown")
@@ -50,7 +50,7 @@ def test_a_gap_tells_what_was_lost_since_it_was_last_told() -> None:
     gap.add("queue_full", 2)
     gap.settle(body)
     fields = json.loads(body + b"}")
-    assert fields["lost"] == {"queue_full": 3, "shutdown": 1}
+    assert (fields["service.name"], fields["lost"]) == ("shop", {"queue_full": 3, "shutdown": 1})
     assert 0 < fields["first_time_unix_nano"] <= fields["last_time_unix_nano"]
     assert json.loads(gap.body() + b"}")["lost"] == {"queue_full": 2}
     gap.settle(gap.body())
@@ -60,14 +60,14 @@ def test_a_gap_tells_what_was_lost_since_it_was_last_told() -> None:
 
 def test_losing_nothing_is_no_gap() -> None:
     """A count of zero leaves no trace."""
-    gap = Gap()
+    gap = Gap("shop")
     gap.add("shutdown", 0)
     assert not gap and not health.dropped()
 
 
 def test_threads_that_lose_records_are_all_counted() -> None:
     """The sum is exact."""
-    gap = Gap()
+    gap = Gap("shop")
     threads = [threading.Thread(target=lambda: [gap.add("queue_full") for _ in range(500)]) for _ in range(8)]
     for thread in threads:
         thread.start()

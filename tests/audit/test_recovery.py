@@ -68,6 +68,7 @@ def test_a_write_that_was_cut_short_anywhere_costs_the_line_it_cut(
     assert segments(directory)[0].read_bytes().startswith(content[:whole])
     cut = [line["truncated_bytes"] for line in lines(directory) if line["event.name"] == "otel_ml.audit.recovered"]
     assert cut == ([size - whole] if size > whole else [])
+    assert {line["service.name"] for line in lines(directory)} == {"shop"}
     assert verify(directory)
 
 
