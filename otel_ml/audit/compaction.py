@@ -15,6 +15,7 @@ from typing import Any, Final
 from otel_ml import health
 from otel_ml.audit import copies, sources, suspects
 from otel_ml.audit.columns import COLUMNS, EVENT, FROM_LINE, OUTCOME, TIME, quoted
+from otel_ml.audit.descriptors import open_held, release
 from otel_ml.audit.extras import MissingExtraError, require
 from otel_ml.audit.manifest import Manifest
 from otel_ml.audit.record import GAP, PREDICTION
@@ -155,7 +156,7 @@ def _waiting(directory: Path) -> list[Source]:
 def _alone(folder: Path) -> Iterator[bool]:
     """Take the folder's lock, tidy up after a process that was killed; False when another process has it."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = open_held(folder / ".lock", os.O_RDWR | os.O_CREAT)
     try:
         if not lock(descriptor):
             yield False
@@ -164,7 +165,7 @@ def _alone(folder: Path) -> Iterator[bool]:
             leftover.unlink()
         yield True
     finally:
-        os.close(descriptor)
+        release(descriptor)
 
 
 def _compact(source: Source, folder: Path, connection: Any) -> tuple[int, int] | None:

@@ -96,6 +96,36 @@ def test_two_processes_do_not_compact_at_once(trail: Path) -> None:
     assert compaction.compact(trail / "again").segments == 1
 
 
+def test_a_child_that_is_forked_meanwhile_keeps_nobody_from_compacting(trail: Path) -> None:
+    """It outlives the compaction, and has no part in its lock."""
+    sealed(trail)
+    code = f"""
+        import os, time
+        from pathlib import Path
+        from otel_ml.audit import compaction
+        children, sync = [], compaction._sync
+        def fork(path):
+            pid = os.fork()
+            if pid == 0:
+                time.sleep(60)
+                os._exit(0)
+            children.append(pid)
+            sync(path)
+        compaction._sync = fork
+        trail = Path({str(trail)!r})
+        assert compaction.compact(trail).segments == 1
+        with compaction._alone(trail / "parquet") as alone:
+            found = alone
+        for pid in children:
+            assert os.waitpid(pid, os.WNOHANG) == (0, 0), "it is alive"
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+        assert children and found
+    """
+    done = run_python(code)
+    assert done.returncode == 0, done.stderr
+
+
 def test_what_a_killed_compaction_left_is_tidied_up(trail: Path) -> None:
     """A process that is killed in the middle leaves a file that no query takes for a segment."""
     (segment,) = sealed(trail)
