@@ -78,12 +78,13 @@ class Turn:
 
     told: dict[int, int] = field(default_factory=dict)
     pulses: list[tuple[int, float]] = field(default_factory=list)
+    first: int = 0
     last: int = 0
 
     def late(self) -> float:
-        """Return how late threads were before the end, in seconds; one may still have been waiting then."""
+        """Return how late threads were before the end, in seconds; one may still wait, even for its start."""
         recent = [late for at, late in self.pulses if at > self.last - _RECENT * 1e9]
-        waiting = (self.last - max((at for at, _ in self.pulses), default=self.last)) / 1e9
+        waiting = (self.last - max((at for at, _ in self.pulses), default=self.first)) / 1e9
         return max([*recent, waiting])
 
 
@@ -104,6 +105,7 @@ def run_and_kill(directory: Path, durability: str, first: int, seconds: float) -
         said += process.stdout.read()
     turn = Turn()
     for what, number, at, late in REPORT.iter_unpack(said[: len(said) // REPORT.size * REPORT.size]):
+        turn.first = turn.first or at
         turn.last = max(turn.last, at)
         if what == b"p":
             turn.pulses.append((at, late))
