@@ -133,9 +133,9 @@ class Audit:
 
     Args:
         directory: Folder of the audit trail. None: `audit` in the state directory. Processes may share it.
-        durability: What a crash may cost. `fast`: a killed process loses at most its last 10 ms, and none of its
-            failures that were 10 ms old; a machine that loses power at most `sync_interval`. `sync`: a call returns
-            when its record is on the disk, so nothing that was returned is lost.
+        durability: What a crash may cost. `fast`: a killed process loses at most its last 10 ms, plus what the machine
+            makes a thread or a write wait; a machine that loses power at most `sync_interval`, plus the same. `sync`: a
+            call returns when its record is on the disk, so nothing that was returned is lost.
         max_rows: Rows of one call that get a record each; a call with more gets one record that stands for all of them.
         queue_size: Records that may wait for the writer; one more is dropped, counted, and noted in the trail. Failed
             predictions are not counted among these.
