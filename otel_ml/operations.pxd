@@ -1,12 +1,13 @@
 cimport cython
+from libc.stdint cimport int64_t
 
 from otel_ml.current_span cimport detach
 from otel_ml.instruments cimport Instruments
-from otel_ml.primitives cimport derived
+from otel_ml.primitives cimport derived, nanoseconds, ticks, wall_ns
 from otel_ml.series cimport Series
 
 cdef Instruments instruments
-cdef object INTERNAL, INVALID_SPAN, SPAN_KEY, get_context, perf_counter, set_context, time_ns
+cdef object INTERNAL, INVALID_SPAN, SPAN_KEY, get_context, set_context
 
 cdef class Spec:
     cdef public object attributes, code, histogram, logger, metric_attributes, span_name
@@ -17,8 +18,9 @@ cdef class Spec:
 
 cdef class Operation:
     cdef public object span
-    cdef object _attributes, _context, _ended_ns, _error_type, _failure, _started_ns, _status, _token
+    cdef object _attributes, _context, _ended_ns, _error_type, _failure, _status, _token
     cdef Py_ssize_t _items
+    cdef int64_t _started_ns
     cdef Series _series
     cdef Spec _spec
     cdef double _started

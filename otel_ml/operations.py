@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Token
-from time import perf_counter, time_ns
 from typing import Any, Final
 
 from opentelemetry.context import Context
@@ -17,7 +16,7 @@ from otel_ml.clean_attributes import CleanAttributes, clean
 from otel_ml.current_span import SPAN_KEY, detach, get_context, set_context
 from otel_ml.exceptions import Failure
 from otel_ml.instruments import instruments
-from otel_ml.primitives import derived
+from otel_ml.primitives import derived, nanoseconds, ticks, wall_ns
 from otel_ml.series import Series
 
 INTERNAL: Final = SpanKind.INTERNAL
@@ -84,7 +83,7 @@ class Operation:
     _error_type: str | None
     _failure: Failure | None
     _started: float
-    _started_ns: int | None
+    _started_ns: int
     _ended_ns: int | None
     _token: Token[Context] | None
 
@@ -99,15 +98,15 @@ class Operation:
         self._spec = spec
         self._attributes = attributes
         self._series = series
-        self._token = self._context = None
-        self._started_ns = self._ended_ns = self._error_type = self._failure = None
+        self._token = self._context = self._ended_ns = self._error_type = self._failure = None
+        self._started_ns = 0
         self._status = conventions.OK
         self._items = 0
         self.span = INVALID_SPAN
         try:
             context = get_context()
             starter = instruments.starter
-            started_ns = self._started_ns = time_ns()
+            started_ns = self._started_ns = wall_ns()
             if starter is None:
                 span = instruments.tracer.start_span(
                     spec.span_name, context, INTERNAL, attributes, start_time=started_ns
@@ -118,11 +117,11 @@ class Operation:
             self._token = set_context(derived(context, SPAN_KEY, span))
         except Exception as error:
             health.internal_error("start of a span", error)
-        self._started = perf_counter()
+        self._started = ticks()
 
     def stop(self, result: object) -> None:
         """End a call that returned."""
-        self._observe(self._series, perf_counter() - self._started)
+        self._observe(self._series, ticks() - self._started)
         self._end_span()
 
     def fail(self, error: BaseException) -> None:
@@ -132,7 +131,7 @@ class Operation:
         elif isinstance(error, SystemExit) and (error.code is None or (type(error.code) is int and error.code == 0)):
             Operation.stop(self, None)
         else:
-            seconds = perf_counter() - self._started
+            seconds = ticks() - self._started
             self._status = conventions.FAILED
             self._error_type = exceptions.error_type(error)
             self._record(error)
@@ -173,13 +172,13 @@ class Operation:
 
     def _observe(self, series: Series, seconds: float) -> None:
         """Count the duration; the span takes the same, so its end is reckoned from its start: the clock may be set."""
-        if self._started_ns is not None:
-            self._ended_ns = self._started_ns + int(seconds * 1e9)
+        if self._started_ns:
+            self._ended_ns = self._started_ns + nanoseconds(seconds)
         try:  # while the span is current: other histograms than ours take their exemplar from there
             if series.bound_to is not instruments.bound:
                 series.bind()
             observe = series.observe
-            if observe is not None:
+            if observe is not None and (series.proxy is None or series.proxy._real_instrument is not None):
                 observe(seconds, self.span, self._ended_ns)
         except Exception as error:
             health.internal_error("recording of a duration", error)

@@ -1,3 +1,5 @@
+from libc.stdint cimport int64_t
+
 cpdef Py_ssize_t bucket(tuple bounds, double value)
 cpdef object blank(object kind)
 cpdef object item(object mapping, object key)
@@ -5,3 +7,6 @@ cpdef object derived(object context, object key, object value)
 cpdef bint is_uuid(str text) except -1
 cpdef untrack(item)
 cpdef track(item)
+cpdef int64_t wall_ns() except? -1
+cpdef double ticks() except? -1
+cpdef int64_t nanoseconds(double seconds) except? -1

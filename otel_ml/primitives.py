@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from bisect import bisect_left
 from typing import Any, Final
 
@@ -15,6 +16,12 @@ item: Final[Any] = dict.get
 """Return what a dictionary has under a key, or None."""
 
 
+wall_ns: Final = time.time_ns
+"""Return nanoseconds since the epoch."""
+
+ticks: Final = time.perf_counter
+"""Return seconds since some moment, by a clock that is never set."""
+
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 bucket: Final = bisect_left
@@ -24,6 +31,11 @@ bucket: Final = bisect_left
 def derived(context: Context, key: str, value: object) -> Context:
     """Return a context that has one value more."""
     return Context({**context, key: value})
+
+
+def nanoseconds(seconds: float) -> int:
+    """Return seconds as whole nanoseconds."""
+    return int(seconds * 1e9)
 
 
 def is_uuid(text: str) -> bool:

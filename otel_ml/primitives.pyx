@@ -1,5 +1,7 @@
 """`primitives.py` in C: where this is compiled, it is found first."""
 
+from libc.stdint cimport int64_t
+
 from cpython.dict cimport PyDict_GetItemWithError, PyDict_SetItem, PyDict_Update
 from cpython.exc cimport PyErr_Occurred
 from cpython.object cimport PyObject
@@ -12,6 +14,21 @@ cdef extern from *:
     static CYTHON_INLINE PyObject *otel_ml_blank_like(PyObject *other, PyObject *no_arguments) {
         return Py_TYPE(other)->tp_new(Py_TYPE(other), no_arguments, NULL);
     }
+    #if PY_VERSION_HEX >= 0x030D0000
+    typedef PyTime_t otel_ml_time;
+    #define otel_ml_wall PyTime_Time
+    #define otel_ml_ticks PyTime_PerfCounter
+    #else
+    typedef _PyTime_t otel_ml_time;
+    static CYTHON_INLINE int otel_ml_wall(otel_ml_time *now) {
+        *now = _PyTime_GetSystemClock();
+        return 0;
+    }
+    static CYTHON_INLINE int otel_ml_ticks(otel_ml_time *now) {
+        *now = _PyTime_GetPerfCounter();
+        return 0;
+    }
+    #endif
     static CYTHON_INLINE void otel_ml_untrack(PyObject *item) {
         if (PyObject_IS_GC(item)) PyObject_GC_UnTrack(item);
     }
@@ -32,6 +49,9 @@ cdef extern from *:
         return 1;
     }
     """
+    ctypedef int64_t otel_ml_time
+    int otel_ml_wall(otel_ml_time *now) except -1
+    int otel_ml_ticks(otel_ml_time *now) except -1
     void otel_ml_untrack(object item) noexcept
     void otel_ml_track(object item) noexcept
     bint otel_ml_is_uuid(object text) noexcept
@@ -93,3 +113,22 @@ cpdef untrack(item):
 cpdef track(item):
     """Undo `untrack`."""
     otel_ml_track(item)
+
+
+cpdef int64_t wall_ns() except? -1:
+    """Return nanoseconds since the epoch."""
+    cdef otel_ml_time now
+    otel_ml_wall(&now)
+    return now
+
+
+cpdef double ticks() except? -1:
+    """Return seconds since some moment, by a clock that is never set."""
+    cdef otel_ml_time now
+    otel_ml_ticks(&now)
+    return now * 1e-9
+
+
+cpdef int64_t nanoseconds(double seconds) except? -1:
+    """Return seconds as whole nanoseconds."""
+    return <int64_t>(seconds * 1e9)

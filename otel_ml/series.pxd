@@ -1,3 +1,3 @@
 cdef class Series:
-    cdef public object attributes, bound_to, observe, add_rows, rows_bound_to
+    cdef public object attributes, bound_to, observe, proxy, add_rows, rows_bound_to
     cdef object _failures, _histogram

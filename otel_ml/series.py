@@ -26,7 +26,7 @@ class Series:
         attributes: Of the series.
     """
 
-    __slots__ = ("_failures", "_histogram", "add_rows", "attributes", "bound_to", "observe", "rows_bound_to")
+    __slots__ = ("_failures", "_histogram", "add_rows", "attributes", "bound_to", "observe", "proxy", "rows_bound_to")
 
     observe: Observe | None
     add_rows: Add
@@ -35,6 +35,7 @@ class Series:
         self._histogram = histogram
         self._failures: SeriesBy | None = None
         self.attributes = attributes
+        self.proxy: Any = None  # the histogram, where it is the API's stand-in for one that there may be later
         self.bound_to: object = None  # `instruments.bound` as it was then
         self.rows_bound_to: object = None
 
@@ -49,7 +50,9 @@ class Series:
         """
         if self.bound_to is not instruments.bound:
             bound = instruments.bound
-            self.observe = _observer(self._histogram(), self.attributes)
+            histogram = self._histogram()
+            self.observe = _observer(histogram, self.attributes)
+            self.proxy = histogram if hasattr(histogram, "_real_instrument") else None
             self.bound_to = bound
         return self
 
@@ -80,8 +83,7 @@ def _observer(histogram: Any, attributes: dict[str, Any]) -> Observe | None:
         return None
 
     def record(seconds: float, span: Span, now: int | None) -> None:
-        if getattr(histogram, "_real_instrument", histogram) is not None:  # of the API's proxies, until there is one
-            histogram.record(seconds, attributes)
+        histogram.record(seconds, attributes)
 
     return record
 

@@ -51,8 +51,8 @@ def _function(function: Callable[..., Any], spec: Startable) -> Callable[..., An
         if not instruments.enabled:
             return function(*args, **kwargs)
         operation = start(args, kwargs)
-        try:
-            result = function(*args, **kwargs)
+        try:  # without names the call is a cheaper one
+            result = function(*args, **kwargs) if kwargs else function(*args)
         except BaseException as error:
             operation.fail(error)
             raise

@@ -15,27 +15,29 @@ _SUMMARY_BYTES = 1024
 
 
 class Batch:
-    """Features and predictions of one call for more than one row, that nobody else can change.
+    """Features and predictions of one call for rows, that nobody else can change.
 
     `Batch.of` makes it. A batch of more than `max_rows` rows, or of more than 32 MiB, is a summary: one record that
-    stands for all of its rows, which is made on the spot at a cost that does not grow with them.
+    stands for all of its rows, which is made on the spot at a cost that does not grow with them. A single row is shown
+    as it would be among others, in the one record of its call.
     """
 
-    __slots__ = ("_features", "_kind", "_prediction", "is_summary", "length", "size")
+    __slots__ = ("_features", "_is_split", "_kind", "_prediction", "is_summary", "length", "size")
 
     length: int
     """Rows of the call; a summary stands for so many."""
     is_summary: bool
-    """Whether there is one record for all rows."""
+    """Whether there is one record for all rows, as there is of a single one."""
     size: int
     """Bytes that the copies take, roughly."""
+    _is_split: bool
     _kind: str
     _features: Any
     _prediction: Any
 
     @classmethod
     def of(cls, features: object, prediction: object, max_rows: int) -> Batch | None:
-        """Return a private copy of a call's batch, or None when its features are not more than one row.
+        """Return a private copy of a call's batch, or None when its features are no rows.
 
         Never raises, and is cheap: a table or array is copied once by its library, and no row is looked into.
 
@@ -47,13 +49,14 @@ class Batch:
         """
         try:
             length = row_copies.length(features, of_scalars=False)
-            if length is None or length < 2:
+            if not length:
                 return None
             batch = cls.__new__(cls)
             batch._kind = summaries.type_name(type(features))
             batch.length = length
-            batch.is_summary = length > max_rows or row_copies.size(features) > _MOST_BYTES
-            batch._features = capture.features(features) if batch.is_summary else row_copies.copied(features)
+            batch._is_split = length <= max_rows and row_copies.size(features) <= _MOST_BYTES
+            batch.is_summary = length == 1 or not batch._is_split
+            batch._features = row_copies.copied(features) if batch._is_split else capture.features(features)
             batch.size = _size_of(batch._features)
             batch.predicted(prediction)
             return batch
@@ -73,7 +76,7 @@ class Batch:
         if prediction is None:
             return
         try:
-            is_split = not self.is_summary and row_copies.length(prediction, of_scalars=True) == self.length
+            is_split = self._is_split and row_copies.length(prediction, of_scalars=True) == self.length
             self._prediction = row_copies.copied(prediction) if is_split else capture.features(prediction)
         except Exception as error:  # as above
             health.internal_error("copy of a batch", error)
@@ -87,10 +90,8 @@ class Batch:
         what `capture.features` gives for the row alone. A summary yields once, with index 0. Rows that cannot be read
         are told by the type of the batch. Raises nothing.
         """
-        if self.is_summary:
-            yield 0, self._features, self._prediction
-            return
-        yield from zip(range(self.length), self._shown(self._features), self._shown(self._prediction), strict=False)
+        records = 1 if self.is_summary else self.length
+        yield from zip(range(records), self._shown(self._features), self._shown(self._prediction), strict=False)
 
     def _shown(self, copy: RowsCopy | Any) -> Iterator[Any]:
         if type(copy) is not RowsCopy:

@@ -77,6 +77,18 @@ cpdef object span_id():
     return _next() or 1
 
 
+cdef int draw_ids(uint64_t *high, uint64_t *low, uint64_t *span) except -1:
+    """Draw a trace id and a span id, in this order."""
+    if _seeded is not None:
+        drawn = trace_id()
+        high[0], low[0], span[0] = drawn >> 64, drawn & 0xFFFFFFFFFFFFFFFF, span_id()
+    else:
+        high[0] = _next()
+        low[0] = _next() or 1
+        span[0] = _next() or 1
+    return 0
+
+
 cpdef object uuid7(int64_t time_ns):
     """Return a UUIDv7 (RFC 9562) as text.
 

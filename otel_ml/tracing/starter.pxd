@@ -4,7 +4,8 @@ from otel_ml.primitives cimport item
 from otel_ml.tracing.random_ids cimport span_id as new_span_id, trace_id as new_trace_id
 from otel_ml.tracing.shared cimport SharedState
 from otel_ml.tracing.span_state cimport SpanState, begun
-from otel_ml.tracing.unsampled_span cimport unsampled
+from otel_ml.tracing.unsampled_span cimport drawn, unsampled
+from otel_ml.tracing.unsampled_state cimport UnsampledState, is_below
 
 cdef object ALWAYS, CleanAttributes, FLAGS, SPAN_KEY, _RANDOM, get_context
 
@@ -16,5 +17,5 @@ cdef class Starter:
 
     cpdef compile(self, SharedState shared, bounds, span_class)
 
-    @cython.locals(shared=SharedState, span=SpanState, bounds=tuple)
+    @cython.locals(shared=SharedState, span=SpanState, bounds=tuple, root=UnsampledState)
     cpdef start(self, name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception)

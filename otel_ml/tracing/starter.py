@@ -21,7 +21,8 @@ from otel_ml.tracing.sdk_layout import FLAGS
 from otel_ml.tracing.shared import SharedState
 from otel_ml.tracing.span import Span
 from otel_ml.tracing.span_state import begun
-from otel_ml.tracing.unsampled_span import unsampled
+from otel_ml.tracing.unsampled_span import drawn, unsampled
+from otel_ml.tracing.unsampled_state import is_below
 
 _RANDOM: Final[int] = TraceFlags.RANDOM_TRACE_ID
 
@@ -83,15 +84,21 @@ class Starter:
                 parent_context = _context_of(parent)
         if parent_context is None or not parent_context[5]:
             parent_context = None
-            trace_id = new_trace_id()
             flags, state, bound = _RANDOM, None, bounds[0]
+            if bound is ALWAYS:
+                trace_id, span_id = new_trace_id(), new_span_id()
+            else:
+                root = drawn(FLAGS[flags])
+                if not is_below(root, bound):
+                    return root
+                trace_id, span_id = root._trace_id, root._span_id
         else:
             trace_id, _, remote, parent_flags, state, _ = parent_context
             flags = parent_flags & _RANDOM
             bound = bounds[(3 if remote else 1) + (parent_flags & 1)]
-        span_id = new_span_id()
-        if bound is not ALWAYS and bound <= trace_id & TRACE_ID_MASK:
-            return unsampled(trace_id, span_id, FLAGS[flags], state)
+            span_id = new_span_id()
+            if bound is not ALWAYS and bound <= trace_id & TRACE_ID_MASK:
+                return unsampled(trace_id, span_id, FLAGS[flags], state)
         shared = self.shared
         span: Any = begun(
             self.span_class, shared, name, kind, trace_id, span_id, FLAGS[flags | 1], state, parent_context,

@@ -1,9 +1,10 @@
 cimport cython
 
 from otel_ml.primitives cimport blank
-
-cdef class UnsampledState:
-    cdef public object _span_context, _span_id, _trace_flags, _trace_id, _trace_state
+from otel_ml.tracing.unsampled_state cimport UnsampledState, draw, follow
 
 @cython.locals(span=UnsampledState)
 cpdef unsampled(trace_id, span_id, flags, state)
+
+@cython.locals(span=UnsampledState)
+cpdef UnsampledState drawn(flags)
