@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -84,6 +85,24 @@ def test_the_span_names_its_record(trail: Trail, captured_telemetry: Any) -> Non
     [span] = captured_telemetry.spans
     assert span.attributes[conventions.AUDIT_RECORD_ID] == record["record_id"]
     assert (record["trace_id"], record["span_id"]) == (span.trace_id, span.span_id)
+
+
+def test_a_table_of_one_row_is_one_record_that_the_span_names(trail: Trail, captured_telemetry: Any) -> None:
+    """Its features are an object of names and values, not a list of one, whether the call went well or not."""
+
+    @otel_ml.inference(model="fraud")
+    def predict(rows: pd.DataFrame) -> list[float]:
+        return [1 / count for count in rows["count"]]
+
+    predict(pd.DataFrame({"count": [2], "amount": [12.5]}))
+    with pytest.raises(ZeroDivisionError):
+        predict(pd.DataFrame({"count": [0], "amount": [12.5]}))
+    found = {record["record_id"]: record for record in trail.records()}
+    good, bad = (found.pop(span.attributes[conventions.AUDIT_RECORD_ID]) for span in captured_telemetry.spans)
+    assert not found
+    assert (good["features"], good["prediction"]) == ({"count": 2, "amount": 12.5}, 0.5)
+    assert (bad["features"], bad["otel_ml.status"]) == ({"count": 0, "amount": 12.5}, "error")
+    assert good["rows"] == bad["rows"] == 1 and "row" not in good
 
 
 def test_a_failed_prediction_is_on_record_with_its_features(trail: Trail) -> None:

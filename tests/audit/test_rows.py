@@ -238,6 +238,27 @@ def test_series_and_arrays_of_predictions_are_split() -> None:
 
 
 @pytest.mark.parametrize(
+    ("features", "expected"),
+    [
+        (pd.DataFrame({"a": [1.5], "email": [EMAIL]}), {"a": 1.5, "email": "[redacted]"}),
+        (pl.DataFrame({"a": [1.5], "email": [EMAIL]}), {"a": 1.5, "email": "[redacted]"}),
+        ([{"a": 1.5, "email": EMAIL}], {"a": 1.5, "email": "[redacted]"}),
+        (({"a": [EMAIL]},), {"a": ["[redacted]"]}),
+        ([[1.0, 2.0]], [1.0, 2.0]),
+        (np.ones((1, 2)), [1.0, 1.0]),
+        (scipy.sparse.csr_matrix((1, 2)), [0.0, 0.0]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_single_row_is_shown_as_it_would_be_among_others(features: Any, expected: Any) -> None:
+    """In one record, with its prediction, so that a question in SQL need not know how many there were."""
+    for prediction in ([0.5], np.array([0.5]), pd.Series([0.5]), 0.5):
+        batch = batch_of(features, prediction)
+        assert batch.is_summary and list(batch.rows()) == [(0, expected, 0.5)]
+    assert list(batch_of(features, [1, 2]).rows()) == [(0, expected, [1, 2])]
+
+
+@pytest.mark.parametrize(
     "prediction",
     [
         None,
@@ -261,15 +282,14 @@ def test_any_other_prediction_stands_whole_on_each_row(prediction: object) -> No
 @pytest.mark.parametrize(
     "features",
     [
-        None, 5, "text", b"ab", {"a": [1, 2]}, {"a": 1}, [1.0, 2.0], ["a", "b"], [], [[1.0]], [{"a": 1}], [None, {}],
-        np.zeros(5), np.zeros((1, 5)), np.zeros((0, 5)), np.zeros((2, 0)), np.zeros((2, 2, 2)), np.float64(1),
-        pd.Series([1, 2]),
-        pd.DataFrame({"a": [1]}), pd.DataFrame(), pl.DataFrame({"a": [1]}), {1, 2}, (x for x in "ab"), object(),
-        pl.LazyFrame({"a": [1, 2]}), scipy.sparse.csr_matrix((1, 3)),
+        None, 5, "text", b"ab", {"a": [1, 2]}, {"a": 1}, [1.0, 2.0], ["a", "b"], [], [None, {}],
+        np.zeros(5), np.zeros((0, 5)), np.zeros((2, 0)), np.zeros((2, 2, 2)), np.float64(1),
+        pd.Series([1, 2]), pd.DataFrame(), {1, 2}, (x for x in "ab"), object(), pl.LazyFrame({"a": [1, 2]}),
+        scipy.sparse.csr_matrix((0, 3)),
     ],
     ids=lambda features: type(features).__name__,
 )  # fmt: skip
-def test_what_is_no_batch_of_more_than_one_row_is_none(features: object) -> None:
+def test_what_has_no_rows_is_no_batch(features: object) -> None:
     """The caller then writes one record; nothing is counted as an error."""
     assert Batch.of(features, None, MOST) is None
     assert health.dropped() == {}
@@ -383,6 +403,9 @@ def test_a_batch_too_large_for_the_queue_is_a_summary() -> None:
     assert batch.is_summary and batch.size < 100_000
     ((_, features, _),) = batch.rows()
     assert features["shape"] == [10, 500_000]
+    row = batch_of(np.zeros((1, 5_000_000)), [0.5])
+    ((_, features, prediction),) = row.rows()
+    assert row.size < 100_000 and (features["shape"], prediction) == ([1, 5_000_000], [0.5])
 
 
 class Odd:
