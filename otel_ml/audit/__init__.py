@@ -14,6 +14,7 @@ from otel_ml.audit.columns import nanoseconds
 from otel_ml.audit.compaction import Compacted
 from otel_ml.audit.export import export
 from otel_ml.audit.extras import MissingExtraError
+from otel_ml.audit.holds import HeldError
 from otel_ml.audit.named_queries import named
 from otel_ml.audit.outcomes import outcome
 from otel_ml.audit.performance import Performance, performance
@@ -28,6 +29,7 @@ from otel_ml.errors import ConfigurationError
 
 __all__ = [
     "Compacted",
+    "HeldError",
     "MissingExtraError",
     "Performance",
     "QueryError",
@@ -85,7 +87,7 @@ def erase(subject: str, *, directory: str | Path | None = None) -> bool:
     """Destroy a subject's key: nobody can read the subject's encrypted records any more, and the chain still holds.
 
     Segments, Parquet files and later exports are covered; exports from before are not. Records that were written
-    without `Audit(encrypt_subjects=True)` are not touched.
+    without `Audit(encrypt_subjects=True)` are not touched. A legal hold goes before: `release` it first.
 
     Args:
         subject: What was given to `subject=`, or the pseudonym that the records have.
@@ -96,6 +98,7 @@ def erase(subject: str, *, directory: str | Path | None = None) -> bool:
 
     Raises:
         TrailNotFoundError: There is no audit trail.
+        HeldError: A legal hold covers records of the subject; nothing was erased.
         OSError: The key could not be destroyed; calling this again goes on.
     """
     from otel_ml.audit.subjects import erase as destroy_key  # noqa: PLC0415  not every trail has keys
@@ -110,7 +113,7 @@ def hold(
     until: datetime | None = None,
     directory: str | Path | None = None,
 ) -> str:
-    """Keep the records of a time span from being deleted by retention, and return the identity of this legal hold.
+    """Keep the records of a time span from retention and from erasure, and return the identity of this legal hold.
 
     Args:
         reason: Why; it is put on record.

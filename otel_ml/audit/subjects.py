@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from otel_ml.audit import key_files, pseudonyms
+from otel_ml.audit import holds, key_files, manifest, pseudonyms
 from otel_ml.audit.extras import require
 from otel_ml.audit.manifest import Manifest
 from otel_ml.errors import Error
@@ -153,15 +153,22 @@ def erase(directory: Path, subject: str) -> bool:
         False when there was no key: nothing was erased.
 
     Raises:
+        HeldError: A legal hold covers records of the subject; nothing was erased.
         KeyFileError: The file of the pseudonyms' key does not hold a key.
         OSError: It could not be done, or not be said in the manifest; calling this again goes on.
     """
-    found = False
-    for pseudonym in pseudonyms.candidates(directory, subject):
-        with Manifest(directory) as manifest:
-            doomed = key_files.withdraw(directory / "keys" / f"{pseudonym}.key")
-            if doomed:
-                manifest.append(ERASED, subject=pseudonym)
-                key_files.remove(doomed)
-                found = True
-    return found
+    names = pseudonyms.candidates(directory, subject)
+    while True:
+        known = manifest.read(directory).holds
+        holds.refuse_erasure(directory, names, list(known.values()))  # which takes too long to hold the manifest for
+        with Manifest(directory) as marks:
+            if marks.marks().holds.keys() <= known.keys():  # else one was placed meanwhile
+                return any([_destroy(directory, name, marks) for name in names])
+
+
+def _destroy(directory: Path, pseudonym: str, marks: Manifest) -> bool:
+    doomed = key_files.withdraw(directory / "keys" / f"{pseudonym}.key")
+    if doomed:
+        marks.append(ERASED, subject=pseudonym)
+        key_files.remove(doomed)
+    return bool(doomed)

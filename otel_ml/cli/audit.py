@@ -115,7 +115,10 @@ def erase(
     ],
     directory: Directory = None,
 ) -> None:
-    """Destroy the key of a subject: its encrypted records become unreadable everywhere, and the chain still holds."""
+    """Destroy the key of a subject: its encrypted records become unreadable everywhere, and the chain still holds.
+
+    It is refused while a legal hold covers records of the subject.
+    """
     from otel_ml import audit  # noqa: PLC0415
 
     if not audit.erase(subject, directory=directory):
@@ -131,7 +134,7 @@ def hold(
     until: Annotated[datetime | None, typer.Option("--until", help="Until this time, UTC.")] = None,
     directory: Directory = None,
 ) -> None:
-    """Keep records from being deleted by retention, all of them or those of a time span."""
+    """Keep records from being deleted by retention and from erasure, all of them or those of a time span."""
     from otel_ml import audit  # noqa: PLC0415
 
     _say(f"Held: {audit.hold(reason, since=since, until=until, directory=directory)}")

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -23,11 +24,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_ml import health
-from otel_ml.audit import key_files, pseudonyms, subjects
+from otel_ml.audit import holds, key_files, pseudonyms, subjects
+from otel_ml.audit import manifest as marks
+from otel_ml.audit.holds import HeldError
 from otel_ml.audit.key_files import KeyFileError
 from otel_ml.audit.pseudonyms import KEY_VARIABLE, Pseudonyms
 from otel_ml.audit.subjects import RECHECK, SubjectError, SubjectKeys
-from segments import Process
+from segments import START, Process
 from support import run_python
 
 ADA, BOB = "ada@example.org", "bob@example.org"
@@ -209,6 +212,61 @@ def test_an_erased_subject_is_unreadable_and_the_others_are_not(
     assert (said["event.name"], said["subject"]) == ("otel_ml.audit.erased", ada)
     assert ADA not in (tmp_path / "manifest.jsonl").read_text()
     assert not subjects.erase(tmp_path, ADA), "there is nothing left"
+
+
+@pytest.mark.parametrize("is_sealed", [True, False])
+def test_what_is_held_is_not_erased_until_it_is_released(tmp_path: Path, is_sealed: bool) -> None:
+    """The error names the hold; nothing is erased and nothing is said in the manifest."""
+    ada = write_record(tmp_path, ADA, is_sealed=is_sealed)
+    encrypted = SubjectKeys(tmp_path).encrypt(ada, PLAIN, "id")
+    identity = marks.hold(tmp_path, "case 4711", since=START - 1, until=START + 1)
+    for name in (ADA, ada):
+        with pytest.raises(HeldError, match=f"under 'case 4711' \\({identity}\\).*release {identity}"):
+            subjects.erase(tmp_path, name)
+    assert subjects.decrypt(tmp_path, ada, encrypted, "id") == PLAIN
+    assert [said["event.name"] for said in manifest(tmp_path)] == [marks.HOLD]
+    marks.release(tmp_path, identity)
+    assert subjects.erase(tmp_path, ADA)
+    assert subjects.decrypt(tmp_path, ada, encrypted, "id") is None
+
+
+def test_a_hold_of_other_records_keeps_nobody_from_being_erased(tmp_path: Path) -> None:
+    """Of another time, or of other subjects, also where a feature of theirs has the pseudonym as its value."""
+    ada, bob = write_record(tmp_path, ADA), Pseudonyms(tmp_path).of(BOB) or ""
+    process = Process(tmp_path, pid=2)
+    process.prediction(time_unix_nano=START + 10, subject=bob, features={"subject": ada})
+    process.torn()
+    SubjectKeys(tmp_path).encrypt(ada, PLAIN, "id")
+    marks.hold(tmp_path, "later", since=START + 1)
+    marks.hold(tmp_path, "before", until=START - 1)
+    assert subjects.erase(tmp_path, ADA)
+
+
+def test_a_hold_that_is_placed_while_records_are_looked_at_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of the two is told first that it is done, they agree."""
+    ada = write_record(tmp_path, ADA)
+    SubjectKeys(tmp_path).encrypt(ada, PLAIN, "id")
+    look = holds.refuse_erasure
+
+    def look_slowly(*given: Any) -> None:
+        look(*given)
+        marks.hold(tmp_path, "case 4711")
+
+    monkeypatch.setattr(holds, "refuse_erasure", look_slowly)
+    with pytest.raises(HeldError, match="case 4711"):
+        subjects.erase(tmp_path, ADA)
+
+
+def write_record(directory: Path, subject: str, *, is_sealed: bool = True) -> str:
+    """Put one record of a subject on record, and return its pseudonym."""
+    pseudonym = Pseudonyms(directory).of(subject) or ""
+    process = Process(directory)
+    process.prediction(features=None, prediction=None, subject=pseudonym, encrypted="x")
+    if is_sealed:
+        process.seal()
+    return pseudonym
 
 
 def test_what_was_never_encrypted_is_not_said_to_be_erased(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from otel_ml.audit.holds import HeldError
 from otel_ml.audit.pseudonyms import Pseudonyms
 from otel_ml.audit.statements import QueryError
 from otel_ml.audit.subjects import SubjectKeys
@@ -249,6 +250,19 @@ def test_erase_destroys_a_key_once(trail: Path, audit: Command) -> None:
         1,
         "otel-ml: there is no key of this subject, so nothing was erased\n",
     )
+
+
+def test_erase_is_refused_under_a_hold(trail: Path, audit: Command) -> None:
+    """With the reason of the hold, and how it ends."""
+    subject = Pseudonyms(trail).of("ada")
+    assert subject is not None
+    SubjectKeys(trail).encrypt(subject, b"{}", "a")
+    with Process(trail) as process:
+        process.prediction(subject=subject)
+    audit("hold", "case 4711")
+    refused = audit("erase", "--subject", "ada")
+    assert refused.exit_code == 1 and isinstance(refused.exception, HeldError)
+    assert "'case 4711'" in str(refused.exception) and "otel-ml audit release" in str(refused.exception)
 
 
 def test_the_command_is_a_part_of_otel_ml(trail: Path, command) -> None:
