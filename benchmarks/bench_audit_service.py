@@ -163,7 +163,7 @@ def report(found: dict[str, list[list[float]]], records: int) -> dict[str, Any]:
 def main() -> None:
     """Measure and print."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--rate", type=float, default=60.0, help="requests a second, to the server that is asked")
+    arguments.add_argument("--rate", type=float, default=40.0, help="requests a second, to the server that is asked")
     arguments.add_argument("--slice", type=float, default=1.0, help="seconds for which one server is asked")
     arguments.add_argument("--pairs", type=int, default=200, help="of slices")
     arguments.add_argument("--warm", type=int, default=5, help="pairs before that which do not count")

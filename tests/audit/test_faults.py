@@ -412,3 +412,30 @@ def test_the_hour_that_comes_twice_changes_neither_order_nor_names(tmp_path: Pat
     assert times == sorted(times) and times[-1] - times[0] >= 29 * 120_000_000_000
     assert [line["seq"] for line in lines(directory)] == list(range(len(lines(directory))))
     assert verify(directory)
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="asks Linux who listens where")
+def test_the_metrics_page_is_for_this_machine_only_and_shows_no_feature(tmp_path: Path) -> None:
+    """By default it listens on loopback; what models are given and give is in the trail, and in no label."""
+    port = unused_port()
+    page, listening = run_program(
+        f"""
+        import urllib.request
+        telemetry.shutdown()
+        telemetry = otel_ml.configure(
+            traces=False, logs=False, metrics=otel_ml.Metrics(port={port}), audit=otel_ml.Audit(directory=Path("audit"))
+        )
+        for number in range(3):
+            predict({{"salary": 48213.25 + number, "town": "Zwiesel"}})
+        page = urllib.request.urlopen("http://127.0.0.1:{port}/metrics").read().decode()
+        sockets = [line.split() for name in ("tcp", "tcp6") for line in open(f"/proc/net/{{name}}").readlines()[1:]]
+        listening = [fields[1] for fields in sockets if fields[3] == "0A" and fields[1].endswith(":{port:04X}")]
+        telemetry.shutdown()
+        print(json.dumps([page, listening]))
+        """,
+        tmp_path,
+    )
+    assert listening == [f"0100007F:{port:04X}"]
+    assert 'model_name="m"' in page
+    assert not any(word in page for word in ("salary", "4821", "town", "Zwiesel"))
+    assert [record["features"]["town"] for record in records(tmp_path / "audit")] == ["Zwiesel"] * 3
