@@ -199,6 +199,21 @@ def test_agent_and_service_share_a_loopback_that_neither_owns() -> None:
         assert SERVICES[name]["environment"]["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://127.0.0.1:4318"
 
 
+def test_the_agent_can_read_what_the_service_puts_on_record() -> None:
+    """Segments are for their user alone: both are that user, of the same volume, where the agent looks for it."""
+    agent, prepare = SERVICES["agent"], SERVICES["prepare"]
+    (where,) = re.findall(r"OTEL_ML_AUDIT_FILES:-(\S+)/\*\.jsonl", (ROOT / "collector/agent.yaml").read_text())
+    assert ["audit", where, "ro"] in mounts(agent)
+    owner = agent["user"]
+    assert f"USER {owner}\n" in (ROOT / "examples/serving/Dockerfile").read_text()
+    for name in ("serving", "load", "train"):
+        service = SERVICES[name]
+        assert service["user"] == owner
+        assert ["audit", where] in mounts(service) and service["environment"]["OTEL_ML_AUDIT_DIR"] == where
+    (target,) = [target for source, target in mounts(prepare) if source == "audit"]
+    assert re.search(rf"chown {owner} [^&]*{target}\b", " ".join(prepare["command"]))
+
+
 @pytest.mark.parametrize("name", sorted(SERVICES))
 def test_mounted_files_exist_and_stay_as_they_are(name: str) -> None:
     """Every configuration is a file of this repository, mounted read-only; every volume is declared."""
