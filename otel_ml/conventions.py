@@ -95,7 +95,7 @@ DROPPED: Final = "otel_ml.dropped"
 """Counter, items: telemetry that was lost, by `SIGNAL` and `REASON`."""
 
 SIGNAL: Final = "otel_ml.signal"
-"""Which signal was lost: `traces`, `logs`, `metrics` or `internal`. On the dropped counter."""
+"""Which signal was lost: `traces`, `logs`, `metrics`, `audit` or `internal`. On the dropped counter."""
 
 REASON: Final = "otel_ml.reason"
 """Why it was lost, for example `queue_full` or `export_failed`. On the dropped counter."""
