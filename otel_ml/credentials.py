@@ -75,7 +75,7 @@ _LOGIN = re.compile(r"://([^\s\"'<>/?#]*)@")
 _HARMLESS_LOGIN = ("abfs", "abfss", "wasb", "wasbs", "ssh", "git")
 # A password with an unescaped `/`, which `host:8080/path@x` has not; and user:password@tcp(host), as Go writes it.
 _LOOSE_PASSWORD = re.compile(
-    r"://[^\s\"'<>/?#:@]{0,128}:(?!\d{0,5}[/?#])([^\s\"'<>/?#@]{0,256}[/?#][^\s\"'<>]{0,256})@"
+    r"://[^\s\"'<>/?#:@]{0,128}:(?!\d{0,5}[/?])([^\s\"'<>/?#@]{0,256}[/?#][^\s\"'<>]{0,256})@"
     r"|:([^\s:@]++)@(?:tcp|udp|unix)\("
 )
 

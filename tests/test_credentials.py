@@ -60,6 +60,7 @@ def test_the_value_of_a_sensitive_key_is_masked_and_the_rest_stays(given_text: s
         ("postgres://app:hUnter2@db/x", "postgres://app:[redacted]@db/x"),
         ("postgres://app:hU:nt@er2@db:5432/x", "postgres://app:[redacted]@db:5432/x"),
         ("postgres://app:hUn/ter2@db/x", "postgres://app:[redacted]@db/x"),
+        ("postgres://app:12#hUnter2@db/x", "postgres://app:[redacted]@db/x"),
         ("redis://:hUnter2@a:1,redis://:hUnter2@b:2", "redis://:[redacted]@a:1,redis://:[redacted]@b:2"),
         ("https://hUnter2@github.com/a", "https://[redacted]@github.com/a"),
         ("https://a:hUnter2@h/p?q=x&n=1", "https://a:[redacted]@h/p?q=x&n=1"),
