@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
+from threading import get_ident
 from typing import Generic, TypeVar
 
 from otel_ml import health
@@ -17,12 +18,15 @@ from otel_ml.inbox import Inbox
 
 T = TypeVar("T")
 
-_thread_state = threading.local()
+_exporting: set[int] = set()  # threads
+
+if hasattr(os, "register_at_fork"):  # the parent's; a thread of the child's may be given the same number
+    os.register_at_fork(after_in_child=_exporting.clear)
 
 
 def exporting() -> bool:
     """Return whether this thread is inside an export, so that what it logs is not fed back into it."""
-    return getattr(_thread_state, "exporting", False)
+    return get_ident() in _exporting
 
 
 class QueueThread(Inbox, ABC, Generic[T]):
@@ -108,7 +112,8 @@ class QueueThread(Inbox, ABC, Generic[T]):
         timeout = -1 if deadline is None else max(0.0, deadline - time.monotonic())
         if not self._consuming.acquire(timeout=timeout):
             return False
-        was_exporting, _thread_state.exporting = exporting(), True
+        is_outermost = not exporting()
+        _exporting.add(get_ident())
         try:
             while self.queue:
                 if deadline is not None and time.monotonic() > deadline:
@@ -117,7 +122,8 @@ class QueueThread(Inbox, ABC, Generic[T]):
                     return False
             return True
         finally:
-            _thread_state.exporting = was_exporting
+            if is_outermost:
+                _exporting.discard(get_ident())
             self._consuming.release()
 
     def wake(self) -> None:

@@ -16,6 +16,7 @@ from otel_ml.current_span import SPAN_KEY, get_context
 from otel_ml.logs import quick_record
 from otel_ml.logs.handler import Handler, Relay, is_ours
 from otel_ml.runs import current_run
+from otel_ml.tracing.span_state import SpanState
 
 Factory = Callable[..., logging.LogRecord]
 
@@ -88,10 +89,9 @@ class RecordFactory:
         context = get_context()
         if "otelTraceID" not in fields:
             span: Any = context.get(SPAN_KEY)
-            span_context = None if span is None else span.get_span_context()
             last = self._last
-            if last[0] is not span_context:
-                last = self._last = _ids_of(span_context)
+            if last[0] is not span:
+                last = self._last = _ids_of(span)
             _, fields["otelTraceID"], fields["otelSpanID"], fields["otelTraceSampled"] = last
             fields["otelServiceName"] = self._service
         run = current_run(context)
@@ -130,10 +130,16 @@ class RecordFactory:
             self._relayed.add(owner)
 
 
-def _ids_of(span_context: Any) -> tuple[Any, str, str, bool]:
-    """Return a span's context with its ids as a record has them: made once for all records in the span."""
-    if span_context is None or not span_context.is_valid:
-        return span_context, "0", "0", False
+def _ids_of(span: Any) -> tuple[Any, str, str, bool]:
+    """Return a span with its ids as a record has them: made once for all records in the span."""
+    if span is None:
+        return None, "0", "0", False
+    if isinstance(span, SpanState):  # spares the making of its context
+        trace_id, span_id, flags = span._trace_id, span._span_id, span._trace_flags
+    else:
+        context = span.get_span_context()
+        if not context.is_valid:
+            return span, "0", "0", False
+        trace_id, span_id, flags = context.trace_id, context.span_id, context.trace_flags
     # Half the time of format(id, "032x").
-    trace_id, span_id = span_context.trace_id.to_bytes(16, "big").hex(), span_context.span_id.to_bytes(8, "big").hex()
-    return span_context, trace_id, span_id, span_context.trace_flags & 1 == 1
+    return span, trace_id.to_bytes(16, "big").hex(), span_id.to_bytes(8, "big").hex(), flags & 1 == 1
