@@ -35,7 +35,7 @@ CHECKED := otel_ml tests $(wildcard benchmarks scripts examples grafana)
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-demo: $(VENV)/.demo $(VENV)/.installed ## Train and serve a small model, and show its trace, logs and metrics
+demo: $(VENV)/.demo $(VENV)/.installed ## Train and serve a small model, and show its trace, logs, metrics and audit trail
 	@$(BIN)/otel-ml demo
 
 install: $(VENV)/.test $(VENV)/.installed ## Make the environment that the tests run in

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import sys
+from functools import partial
 from pathlib import Path
 
+from rich.console import Console
 from rich.text import Text
 
 import otel_ml
@@ -14,6 +17,10 @@ from otel_ml.cli.show import show
 from otel_ml.settings import Settings, resolve
 
 _SPANS_SHOWN = 32
+_WHY = (
+    "select time, model_name, model_version, error_type, exception_message, features, trace_id "
+    "from predictions where status = 'error' and run_id = '{run_id}'"
+)
 
 
 def demo(directory: Path | None) -> int:
@@ -40,13 +47,30 @@ def demo(directory: Path | None) -> int:
 
         with otel_ml.run("demo", config=demo_model.CONFIG) as run:
             demo_model.main()
-    show(run.id, directory=telemetry.directory.parent, logs=True, limit=_SPANS_SHOWN)
+    explain = partial(_explain, run.id, directory, console)
+    show(run.id, directory=telemetry.directory.parent, logs=True, limit=_SPANS_SHOWN, more=explain)
     for command, purpose in (
         (f"otel-ml show {run.id}", "this again"),
         ("otel-ml run -- python your_script.py", "the same for a program of yours"),
     ):
         console.print(Text(f"  {command}").append(f"  # {purpose}", style="dim"), soft_wrap=True)
     return 0
+
+
+def _explain(run_id: str, directory: Path | None, console: Console) -> None:
+    """Ask the audit trail which prediction failed and why, by the command that is printed."""
+    from otel_ml.audit import MissingExtraError, place  # noqa: PLC0415  needed now only
+    from otel_ml.cli import audit  # noqa: PLC0415
+
+    folder, sql = place.find(), _WHY.format(run_id=run_id)
+    where = "" if directory is None else f" --dir {shlex.quote(str(folder))}"
+    console.print(render.heading("Audit trail", "which prediction failed, of what, and in which trace"))
+    console.print(Text(f'  otel-ml audit query "{sql}"{where}'), soft_wrap=True)
+    console.print()
+    try:
+        audit.query(sql, "table", folder)
+    except MissingExtraError as error:
+        console.print(Text(str(error), style="yellow"))
 
 
 def _obstacle(settings: Settings) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +29,9 @@ _STATUS_STYLES = {"ok": "green", "error": "red", "running": "cyan"}
 _FRAME = re.compile(r'^\s*File "([^"\n]+)", line (\d+), in (.+)$', re.MULTILINE)
 
 
-def show(reference: str | None, *, directory: Path | None, logs: bool, limit: int) -> None:
+def show(
+    reference: str | None, *, directory: Path | None, logs: bool, limit: int, more: Callable[[], object] | None = None
+) -> None:
     """Print a run.
 
     Args:
@@ -37,6 +39,7 @@ def show(reference: str | None, *, directory: Path | None, logs: bool, limit: in
         directory: State directory, or None for the default ones.
         logs: Whether log lines are printed.
         limit: Spans and log lines printed at most, of each.
+        more: Prints what else there is to say, before the commands that may come next.
 
     Raises:
         RunNotFoundError: No run, or more than one, is meant.
@@ -59,6 +62,8 @@ def show(reference: str | None, *, directory: Path | None, logs: bool, limit: in
     render_histograms(found.histograms.merged(), console)
     for problem in found.problems:
         console.print(Text(f"\nNote: {render.printable(problem)}", style="yellow"))
+    if more is not None:
+        more()
     _next(selection, found, console)
 
 

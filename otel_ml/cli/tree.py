@@ -26,7 +26,7 @@ _SAID_ELSEWHERE = (
     "otel_ml.run.", "code.", "thread.", "exception.", "vcs.",
     conventions.STEP_NAME, conventions.MODEL_NAME, conventions.ERROR_TYPE, conventions.INPUT_ROWS,
     conventions.INPUT_COLUMNS, conventions.OUTPUT_ROWS, conventions.MODEL_VERSION, conventions.STATUS,
-    conventions.FEATURE_VERSION, conventions.ITEMS,
+    conventions.FEATURE_VERSION, conventions.ITEMS, conventions.AUDIT_RECORD_ID,
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def test_the_demo_shows_a_trace_with_times(demo) -> None:
     for step in ("load", "split", "train", "evaluate", "serve"):
         assert re.search(rf"── {step} [0-9a-f]{{8}} +[\d.]+ (s|ms|µs) ", result.stdout), step
     assert re.search(r"\.\.\. \d+ more predict breast-cancer: median", result.stdout)
+    assert "record_id" not in result.stdout, "the lines of the tree are full as they are"
 
 
 def test_the_demo_shows_correlated_log_lines(demo) -> None:
@@ -59,6 +61,30 @@ def test_the_demo_shows_latencies_of_both_models(demo) -> None:
     assert sum(int(number) for _, number, _ in calls) == 300
     assert [failed for _, _, failed in calls if failed] == [", 1 failed"]
     assert re.search(r"slow: [\d.]+ ms in trace [0-9a-f]{32} span [0-9a-f]{16}", result.stdout)
+
+
+def test_the_demo_asks_the_audit_trail_why_a_prediction_failed(demo, command) -> None:
+    """With time, model, error, features and the trace that is shown; whoever types the command gets the same."""
+    pytest.importorskip("duckdb")
+    result, state = demo
+    typed = re.search(r"^  otel-ml (audit query \"select .+)$", result.stdout, re.MULTILINE)
+    assert typed
+    arguments = shlex.split(typed[1])
+    assert arguments[-2:] == ["--dir", str(state / "audit")]
+    answer = command(*arguments)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert answer.stdout in result.stdout
+    [found] = map(json.loads, command(*arguments, "--format", "json").stdout.splitlines())
+    assert found["time"].endswith("Z")
+    assert (found["model_name"], found["model_version"], found["error_type"]) == (
+        "breast-cancer",
+        "1.0.0",
+        "ValueError",
+    )
+    assert found["exception_message"] == "could not convert string to float: '13,4 cm'"
+    assert (found["features"]["mean radius"], found["features"]["email"]) == ("13,4 cm", "[redacted]")
+    assert f"Trace  {found['trace_id']}\n" in result.stdout
+    assert "13,4 cm" in answer.stdout and found["trace_id"] in answer.stdout
 
 
 def test_the_demo_names_the_next_commands_and_they_work(demo, command) -> None:
@@ -95,6 +121,24 @@ def test_without_scikit_learn_the_demo_says_how_to_get_it() -> None:
     )
     assert result.returncode == 2
     assert "pip install 'otel-ml[demo]'" in result.stderr
+
+
+def test_without_duckdb_the_rest_of_the_demo_is_shown(tmp_path: Path) -> None:
+    """The audit trail is written all the same, and how it can be asked is said."""
+    result = run_python(
+        """
+        import sys
+        sys.modules["duckdb"] = None
+        from otel_ml.cli import app
+        sys.argv = ["otel-ml", "demo"]
+        app.main()
+        """,
+        cwd=tmp_path,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "pip install 'otel-ml[audit]'" in result.stdout
+    assert "otel-ml run -- python your_script.py" in result.stdout
+    assert list((tmp_path / ".otel_ml/audit").glob("*.jsonl"))
 
 
 def test_a_disabled_sdk_is_said(tmp_path: Path, command) -> None:
