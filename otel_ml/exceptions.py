@@ -53,6 +53,7 @@ def describe(error: BaseException) -> Failure:
     stacktrace = _remembered(error, message, redactor) if len(text) < _TEXT_LIMIT else None
     if stacktrace is None:
         stacktrace = redactor.text(_shorten(_stacktrace(error)))
+    redactor.keep(stacktrace)
     return Failure(error_type(error), message, stacktrace)
 
 

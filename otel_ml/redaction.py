@@ -17,6 +17,8 @@ LONGEST_TEXT = 64 * 1024
 _CUT_MARGIN = 1024
 _LONGEST_NAME = 128
 _DEEPEST = 64
+_MOST_KEPT = 256
+_LONGEST_KEPT = 16 * 1024
 
 _UNMARKED = tuple(find for find in credentials.FINDERS if find not in credentials.MARKED)
 
@@ -50,6 +52,7 @@ class Redactor:
         self._judged = self._names.of
         self._prefilter = Prefilter(self.is_sensitive)
         self._asks_nobody = self._callback is None and not self._patterns
+        self._kept: set[str] = set()
 
     @classmethod
     def off(cls) -> Redactor:
@@ -135,13 +138,26 @@ class Redactor:
 
     def is_harmless(self, value: object) -> bool:
         """Whether a value is a text that certainly stays as it is."""
-        return self._asks_nobody and type(value) is str and len(value) <= LONGEST_TEXT and self._prefilter.passes(value)
+        if not self._asks_nobody or type(value) is not str or len(value) > LONGEST_TEXT:
+            return False
+        return value in self._kept or self._prefilter.passes(value)
+
+    def keep(self, masked: str) -> None:
+        """Remember a long text that this redactor made, for it goes several ways, and need be searched once only.
+
+        Args:
+            masked: What `text` returned.
+        """
+        if len(masked) <= _LONGEST_KEPT:
+            if len(self._kept) >= _MOST_KEPT:
+                self._kept = set()  # anew, not cleared: another thread may be between two looks
+            self._kept.add(masked)
 
     def _text(self, value: str) -> str:
         if len(value) > LONGEST_TEXT:
             head = self._text(value[:LONGEST_TEXT])[:-_CUT_MARGIN]
             return f"{head}... [cut, {len(value)} characters]"
-        if not self._prefilter.passes(value):
+        if value not in self._kept and not self._prefilter.passes(value):
             for find in credentials.FINDERS if has_mark(value) else _UNMARKED:
                 value = self._replace(value, find(value))
             if self._prefilter.has_sensitive_name(value):
