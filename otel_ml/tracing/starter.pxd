@@ -19,3 +19,5 @@ cdef class Starter:
 
     @cython.locals(shared=SharedState, span=SpanState, bounds=tuple, root=UnsampledState)
     cpdef start(self, name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception)
+
+cdef _context_of(parent, span_class)

@@ -76,12 +76,7 @@ class Starter:
                 name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
             )
         parent: Any = item(get_context() if context is None else context, SPAN_KEY)
-        parent_context: SpanContext | None = None
-        if parent is not None:
-            if type(parent) is self.span_class:  # spares the look whether it is a span
-                parent_context = parent._span_context or parent.get_span_context()
-            else:
-                parent_context = _context_of(parent)
+        parent_context: Any = None if parent is None else _context_of(parent, self.span_class)
         if parent_context is None or not parent_context[5]:
             parent_context = None
             flags, state, bound = _RANDOM, None, bounds[0]
@@ -123,7 +118,9 @@ class Starter:
         return span  # type: ignore[no-any-return]
 
 
-def _context_of(parent: object) -> SpanContext | None:
+def _context_of(parent: Any, span_class: type[Span]) -> SpanContext | None:
+    if type(parent) is span_class:  # spares the look whether it is a span
+        return parent._span_context or parent.get_span_context()
     context = parent.get_span_context() if isinstance(parent, trace.Span) else None
     if context is not None and not isinstance(context, SpanContext):
         raise TypeError("parent_span_context must be a SpanContext or None.")
