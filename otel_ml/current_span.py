@@ -16,7 +16,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
-from otel_ml.primitives import derived
+from otel_ml.primitives import derived, reset_variable, set_variable
 
 _logger = logging.getLogger("opentelemetry.context")
 
@@ -70,15 +70,26 @@ def _is_current(variable: ContextVar[Context]) -> bool:
 
 get_context, set_context, reset_context = functions_of(getattr(context_api, "_RUNTIME_CONTEXT", None))
 
+_owner: Any = getattr(set_context, "__self__", None)
+_variable: ContextVar[Context] | None = _owner if isinstance(_owner, ContextVar) else None
+
+
+def make_current(context: Context) -> Token[Context]:
+    """Make a context current: `set_context`, which where this is compiled costs no call."""
+    return set_context(context) if _variable is None else set_variable(_variable, context)
+
 
 def attach(span: Span) -> Token[Context]:
     """Make a span current."""
-    return set_context(derived(get_context(), SPAN_KEY, span))
+    return make_current(derived(get_context(), SPAN_KEY, span))
 
 
 def detach(token: Token[Context]) -> None:
     """Make current what was so before `attach`; where that is not possible it is logged, as the API does."""
     try:
-        reset_context(token)
+        if _variable is None:
+            reset_context(token)
+        else:
+            reset_variable(_variable, token)
     except Exception:
         _logger.exception("Failed to detach context")

@@ -1,13 +1,13 @@
 cimport cython
 from libc.stdint cimport int64_t
 
-from otel_ml.current_span cimport detach
+from otel_ml.current_span cimport detach, make_current
 from otel_ml.instruments cimport Instruments
 from otel_ml.primitives cimport derived, nanoseconds, ticks, wall_ns
 from otel_ml.series cimport Series
 
 cdef Instruments instruments
-cdef object INTERNAL, INVALID_SPAN, SPAN_KEY, get_context, set_context
+cdef object INTERNAL, INVALID_SPAN, SPAN_KEY, get_context
 
 cdef class Spec:
     cdef public object attributes, code, histogram, logger, metric_attributes, span_name

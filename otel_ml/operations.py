@@ -13,7 +13,7 @@ from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode
 
 from otel_ml import conventions, exceptions, health
 from otel_ml.clean_attributes import CleanAttributes, clean
-from otel_ml.current_span import SPAN_KEY, detach, get_context, set_context
+from otel_ml.current_span import SPAN_KEY, detach, get_context, make_current
 from otel_ml.exceptions import Failure
 from otel_ml.instruments import instruments
 from otel_ml.primitives import derived, nanoseconds, ticks, wall_ns
@@ -114,7 +114,7 @@ class Operation:
             else:
                 span = starter.start(spec.span_name, context, INTERNAL, attributes, None, started_ns, True, True)
             self.span = span
-            self._token = set_context(derived(context, SPAN_KEY, span))
+            self._token = make_current(derived(context, SPAN_KEY, span))
         except Exception as error:
             health.internal_error("start of a span", error)
         self._started = ticks()
@@ -166,7 +166,7 @@ class Operation:
         """Enter the context that `suspend` left."""
         try:
             if self._context is not None:
-                self._token = set_context(self._context)
+                self._token = make_current(self._context)
         except Exception as error:
             health.internal_error("resumption of a generator", error)
 

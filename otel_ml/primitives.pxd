@@ -10,3 +10,5 @@ cpdef track(item)
 cpdef int64_t wall_ns() except? -1
 cpdef double ticks() except? -1
 cpdef int64_t nanoseconds(double seconds) except? -1
+cpdef object set_variable(object variable, object value)
+cpdef reset_variable(object variable, object token)

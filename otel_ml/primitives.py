@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from bisect import bisect_left
+from contextvars import ContextVar
 from typing import Any, Final
 
 from opentelemetry.context import Context
@@ -15,6 +16,12 @@ blank: Final[Any] = object.__new__
 item: Final[Any] = dict.get
 """Return what a dictionary has under a key, or None."""
 
+
+set_variable: Final[Any] = ContextVar.set
+"""Give a context variable a value; return the token that undoes it."""
+
+reset_variable: Final[Any] = ContextVar.reset
+"""Undo `set_variable`."""
 
 wall_ns: Final = time.time_ns
 """Return nanoseconds since the epoch."""

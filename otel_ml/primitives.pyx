@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t
 
+from cpython.contextvars cimport PyContextVar_Reset, PyContextVar_Set
 from cpython.dict cimport PyDict_GetItemWithError, PyDict_SetItem, PyDict_Update
 from cpython.exc cimport PyErr_Occurred
 from cpython.object cimport PyObject
@@ -132,3 +133,13 @@ cpdef double ticks() except? -1:
 cpdef int64_t nanoseconds(double seconds) except? -1:
     """Return seconds as whole nanoseconds."""
     return <int64_t>(seconds * 1e9)
+
+
+cpdef object set_variable(object variable, object value):
+    """Give a context variable a value; return the token that undoes it."""
+    return PyContextVar_Set(variable, value)
+
+
+cpdef reset_variable(object variable, object token):
+    """Undo `set_variable`."""
+    PyContextVar_Reset(variable, token)

@@ -8,6 +8,8 @@ it. Interpreters before 3.12 do not ask for it.
 from cpython.object cimport PyObject
 
 from otel_ml.instruments cimport Instruments
+from otel_ml.operations cimport Operation, Spec
+from otel_ml.predictions cimport PredictionSpec
 
 from otel_ml.instruments import instruments as _instruments
 
@@ -17,6 +19,9 @@ cdef extern from *:
         PyObject *value = PyCell_GET(PyTuple_GET_ITEM(PyFunction_GET_CLOSURE(function), index));
         Py_INCREF(value);
         return value;
+    }
+    static PyObject *otel_ml_self(PyObject *method) {
+        return Py_NewRef(PyMethod_GET_SELF(method));
     }
     static PyObject *otel_ml_tuple(PyObject *const *args, Py_ssize_t number) {
         PyObject *tuple = PyTuple_New(number);
@@ -34,6 +39,8 @@ cdef extern from *:
         return PyObject_Vectorcall(function, args, nargsf, names);
     }
     """
+    bint PyMethod_Check(object candidate)
+    object otel_ml_self(object method)
     object otel_ml_free_variable(object function, Py_ssize_t index)
     tuple otel_ml_tuple(PyObject *const *args, Py_ssize_t number)
     void otel_ml_set_call(object function, void *call)
@@ -41,22 +48,34 @@ cdef extern from *:
     Py_ssize_t PyVectorcall_NARGS(size_t nargsf)
 
 cdef Instruments instruments = _instruments
+cdef dict NO_NAMES = {}  # nobody changes it: it is looked into, and taken apart for a call of the caller's function
 
 
 cdef dict _named(PyObject *const *args, Py_ssize_t number, PyObject *names):
     if names is NULL:
-        return {}
+        return NO_NAMES
     return {name: <object>args[number + index] for index, name in enumerate(<tuple>names)}
+
+
+cdef Operation _started(object start, tuple args, dict kwargs):
+    """Return what the bound method `start` of a spec returns."""
+    spec = otel_ml_self(start) if PyMethod_Check(start) else None
+    if type(spec) is Spec:
+        return (<Spec>spec).start(args, kwargs)
+    if type(spec) is PredictionSpec:
+        return (<PredictionSpec>spec).start(args, kwargs)
+    return start(args, kwargs)
 
 
 cdef object _call(object wrapper, PyObject *const *args, size_t nargsf, PyObject *names):
     """Do what the body of `wrapper` in `wrappers._function` says."""
     cdef Py_ssize_t number
+    cdef Operation operation
     function = otel_ml_free_variable(wrapper, 0)
     if not instruments.enabled:
         return otel_ml_forward(function, args, nargsf, names)
     number = PyVectorcall_NARGS(nargsf)
-    operation = otel_ml_free_variable(wrapper, 1)(otel_ml_tuple(args, number), _named(args, number, names))
+    operation = _started(otel_ml_free_variable(wrapper, 1), otel_ml_tuple(args, number), _named(args, number, names))
     try:
         result = otel_ml_forward(function, args, number, names)
     except BaseException as error:
