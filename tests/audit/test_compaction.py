@@ -114,8 +114,10 @@ def test_a_child_that_is_forked_meanwhile_keeps_nobody_from_compacting(trail: Pa
         compaction._sync = fork
         trail = Path({str(trail)!r})
         assert compaction.compact(trail).segments == 1
-        with compaction._alone(trail / "parquet") as alone:
-            found = alone
+        found, deadline = False, time.monotonic() + 20  # a child lets go as soon as it runs
+        while not found and time.monotonic() < deadline:
+            with compaction._alone(trail / "parquet") as found:
+                time.sleep(0.01)
         for pid in children:
             assert os.waitpid(pid, os.WNOHANG) == (0, 0), "it is alive"
             os.kill(pid, 9)
