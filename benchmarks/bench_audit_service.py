@@ -171,6 +171,8 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=7)
     arguments.add_argument("--json", action="store_true")
     given = arguments.parse_args()
+    if given.slice > 2:
+        arguments.error("a server that is not asked for two slices of more than 2 s closes its connection")
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         models = train(folder)

@@ -29,15 +29,15 @@ class Lane:
     Attributes:
         items: What waits, oldest first: with its size and its ticket, or the body of a line and nothing else.
         held: Bytes of these, and of those that were taken and not released.
-        quiet: Of so many lines that come, one is told to the writer, which looks of its own accord; 0: each is.
+        watched: Whether the writer looks of its own accord; else it is to be told of each item.
     """
 
-    __slots__ = ("held", "items", "most_bytes", "most_items", "quiet")
+    __slots__ = ("held", "items", "most_bytes", "most_items", "watched")
 
     def __init__(self, most_items: int | None, most_bytes: int) -> None:
         self.items: deque[bytes | tuple[Any, int, int]] = deque()
         self.held = 0
-        self.quiet = 0
+        self.watched = False
         self.most_items = sys.maxsize if most_items is None else most_items
         self.most_bytes = most_bytes
 
@@ -58,20 +58,18 @@ class Lane:
         self.items.append((item, size, ticket))
         return True
 
-    def put_quietly(self, body: bytes) -> int:
-        """Append the body of a line.
+    def put_quietly(self, body: bytes) -> bool:
+        """Append the body of a line; False when it was not done, for there is no room or nobody watches.
 
-        Returns:
-            0: it was not done, for there is no room or every line is to be told of; 1: done; 2: done, and the writer
-            is to be told that many wait.
+        Args:
+            body: The line, but for its end.
         """
         size = size_of(body)
-        waiting = len(self.items)
-        if not self.quiet or waiting >= self.most_items or self.held + size > self.most_bytes:
-            return 0
+        if not self.watched or len(self.items) >= self.most_items or self.held + size > self.most_bytes:
+            return False
         self.held += size
         self.items.append(body)
-        return 1 if (waiting + 1) % self.quiet else 2
+        return True
 
     def release(self, size: int) -> None:
         """Say that an item of so many bytes, taken before, is not held any longer."""

@@ -125,11 +125,10 @@ class Recorder:
             )
             if body is not None:
                 lane: Lane = self._writer.records
-                ticket = lane.put_quietly(body)
-                if ticket == 0:
-                    ticket = self._writer.put_line(body)
-                elif ticket == 2:
-                    self._writer.wake()
+                if lane.put_quietly(body):
+                    last[4](1)
+                    return
+                ticket = self._writer.put_line(body)
                 if ticket:
                     last[4](1)
                     if self._waits:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
@@ -35,6 +36,26 @@ def texts_of(names: Sequence[Any]) -> list[str]:
     return list(texts)
 
 
+def names_of(names: tuple[Any, ...], redactor: Redactor) -> tuple[tuple[str, ...], tuple[Any, ...], int]:
+    """Return names of columns as they may be shown, what is shown instead of their values, and the bytes they take.
+
+    Args:
+        names: Of any kind. Texts that came before are remembered.
+        redactor: One that judges the same name in the same way each time.
+    """
+    found = _judged_texts if set(map(type, names)) == {str} else _judged  # 1, 1.0 and True would be taken for one
+    return found(names, redactor)
+
+
+def _judged(names: tuple[Any, ...], redactor: Redactor) -> tuple[tuple[str, ...], tuple[Any, ...], int]:
+    texts = texts_of(names)
+    judged = redactor.value(dict.fromkeys(texts, 0))
+    return tuple(judged), tuple(judged.values()), sum(map(most_bytes, texts))
+
+
+_judged_texts = lru_cache(maxsize=128)(_judged)
+
+
 def _is_ordinary(cells: Sequence[Any]) -> bool:
     """Whether a column has numbers only that are shown as they are: finite, in 64 bits, and no card's."""
     kinds = set(map(type, cells))
@@ -62,7 +83,6 @@ def masked(cells: Sequence[Any], redactor: Redactor) -> tuple[Sequence[Any], int
     known: dict[str, str] = {}
     shown: list[Any] = []
     add, longest = shown.append, _TEXT_BYTES
-    missing = redactor.text("NaN")
     moments = {kind for kind in set(map(type, cells)) if kind is datetime or _is_timestamp(kind)}
     for cell in cells:
         kind = type(cell)
@@ -76,7 +96,7 @@ def masked(cells: Sequence[Any], redactor: Redactor) -> tuple[Sequence[Any], int
         elif cell is None or kind is bool or (kind is float and -_LEAST_CARD < cell < _LEAST_CARD):
             add(cell)
         elif kind is float and cell != cell:  # noqa: PLR0124  NaN
-            add(missing)
+            add(redactor.text("NaN"))
         else:
             copy = datetime.isoformat(cell) if kind in moments else copy_of(cell, mask=redactor.text)
             if isinstance(copy, (dict, list)):

@@ -141,16 +141,14 @@ class Columns:
         return map(list, zip(*columns, strict=True))
 
     def _dicts(self, redactor: Redactor) -> Iterator[dict[str, Any]] | None:
-        names = row_columns.texts_of(self.names)
-        judged = redactor.value(dict.fromkeys(names, 0))
-        budget = _SMALL_ROW - sum(map(row_columns.most_bytes, names))
+        shown, secrets, size = row_columns.names_of(tuple(self.names), redactor)
+        budget = _SMALL_ROW - size
         columns: list[Sequence[Any]] = []
-        for cells, secret in zip(self.cells, judged.values(), strict=True):
+        for cells, secret in zip(self.cells, secrets, strict=True):
             found = row_columns.hidden(cells, secret) if secret else row_columns.masked(cells, redactor)
             if found is None or (budget := budget - found[1]) < 0:
                 return None
             columns.append(found[0])
-        shown = tuple(judged)
         return (dict(zip(shown, row, strict=False)) for row in zip(*columns, strict=True))
 
 

@@ -8,10 +8,10 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from otel_ml import conventions, health
+from otel_ml.audit.bell import Bell
 from otel_ml.audit.feed import Feed
 from otel_ml.audit.jobs import Jobs
 from otel_ml.audit.pump import GAP_INTERVAL, PAUSE, Pump
@@ -30,8 +30,8 @@ It counts from the first segment on, and what the machine makes a thread or a wr
 _LOOK: Final = 0.003
 """Seconds between two looks at the queue while there is traffic: the rest of the window is for the look itself."""
 
-_QUIET_LOOKS: Final = 50
-_WAKE_AT: Final = 512
+_TRAFFIC: Final = 0.15  # seconds after a record for which others may follow
+_MANY: Final = 512
 _FAILURES: Final = 4  # times the bytes of other records
 
 
@@ -125,8 +125,7 @@ class AuditWriter:
 
     def wake(self) -> None:
         """Have the thread look at the queue now."""
-        if self._wakes.empty():
-            self._wakes.put(None)
+        self._bell.ring()
 
     def flush(self, timeout: float) -> bool:
         """Wait until everything put before is on the disk.
@@ -164,7 +163,7 @@ class AuditWriter:
         deadline = time.monotonic() + timeout
         flushed = self.flush(timeout * 0.75)
         self._closed = True
-        self.records.quiet = 0  # what is put from now on is refused
+        self.records.watched = False  # what is put from now on is refused
         self.wake()
         if self._thread is not None:
             self._thread.join(max(0.05, deadline - time.monotonic()))
@@ -186,12 +185,12 @@ class AuditWriter:
         feeds = (Feed(self._failures, self._encoder, self._gap), Feed(self.records, self._encoder, self._gap))
         self._waiters = Waiters()
         self._pump = Pump(self._directory, self._trail, feeds, self._gap, self._waiters if self._is_sync else None)
-        self._looks = 0
+        self._traffic_until = 0.0
         self._flush_until = 0.0
         self._working = threading.Lock()
         self._starting = threading.Lock()
         self._own_threads: set[int] = set()
-        self._wakes: SimpleQueue[None] = SimpleQueue()
+        self._bell = Bell(self._failures, self.records)
         self._thread: threading.Thread | None = None
 
     def _after_fork(self) -> None:
@@ -216,12 +215,14 @@ class AuditWriter:
         return ticket or 1
 
     def _attend(self) -> None:
-        """Start the thread or tell it; ok records are then put without that, until many wait."""
+        """Start the thread, or tell it unless it looks of its own accord; it does for a while from now on."""
         if self._thread is None:
             self._start()
+        was_watched = self.records.watched
         if not (self._is_sync or self._closed):
-            self.records.quiet = min(_WAKE_AT, self._options.queue_size)
-        self.wake()
+            self.records.watched = True
+        if not was_watched:
+            self.wake()
 
     def _start(self) -> None:
         if not self._starting.acquire(blocking=False):
@@ -248,23 +249,21 @@ class AuditWriter:
 
     def _rest(self, *, worked: bool) -> None:
         """Wait for the next look: a moment while there is traffic, else until something is put or due."""
-        if len(self.records.items) >= _WAKE_AT and worked:
-            return
-        self._looks = 0 if worked else self._looks + 1
-        pause = _LOOK
-        if self._looks > _QUIET_LOOKS:
-            self.records.quiet = 0
-            if self._looks > _QUIET_LOOKS + 2:  # a put that saw the old value has had its look
-                due = self._trail.due_in(time.monotonic())
-                pause = max(_LOOK, min(due, GAP_INTERVAL) if self._gap else due)
+        now = time.monotonic()
+        if worked:
+            self._traffic_until = now + _TRAFFIC
+            if len(self.records.items) >= _MANY:
+                return
+        due = max(_LOOK, min(self._trail.due_in(now), GAP_INTERVAL if self._gap else 60.0))
         if self._pump.is_held():
-            pause = PAUSE
-        try:
-            self._wakes.get(timeout=pause)
-            while not self._wakes.empty():
-                self._wakes.get_nowait()
-        except Empty:
-            return
+            self._bell.wait(PAUSE)
+        elif now < self._traffic_until or not self._pump.is_empty():
+            self._bell.watch(_LOOK, min(due, max(_LOOK, self._traffic_until - now)))
+        elif self.records.watched:
+            self.records.watched = False
+            self._bell.watch(_LOOK, 2 * _LOOK)  # for a put that saw the old value
+        else:
+            self._bell.wait(due)
 
     def _work(self) -> bool:
         """Write once what waits; False when there was nothing, or it could not be written."""

@@ -58,7 +58,7 @@ def test_everything_works_by_its_public_name(tmp_path: Path, imported: str) -> N
                 predict({{"amount": 0}})
             except ZeroDivisionError:
                 pass
-            good, bad = audit.query("select record_id, status from predictions order by seq")
+            good, bad = audit.query("select record_id, status from predictions order by time")
             assert (good["status"], bad["status"]) == ("ok", "error")
             assert audit.outcome(good["record_id"], 2)
             (measured,) = audit.performance("fraud")
