@@ -10,7 +10,7 @@ from typing import Any
 
 import otel_ml
 from benchmarks import exporters
-from benchmarks.workload import PREDICTION, Features, Subject, fail, predict
+from benchmarks.workload import PREDICTION, Features, Subject, fail, one_row, predict
 
 Call = Callable[[Features], float]
 Flush = Callable[[], None]
@@ -98,6 +98,13 @@ def raising() -> Subject:
             return PREDICTION
 
     return Subject(call, flush)
+
+
+def pipeline() -> Subject:
+    """A scikit-learn pipeline of two steps, asked for one row: three spans, with shapes and names of steps."""
+    flush = _configure(logs=False)
+    otel_ml.SklearnInstrumentor().instrument()
+    return Subject(one_row(), flush, spans_per_call=3)
 
 
 def _configure(*, encoding: bool = False, interval: float = 1.0, **signals: Any) -> Flush:

@@ -26,6 +26,19 @@ def nothing() -> None:
     """Flush where there is nothing to flush."""
 
 
+def one_row() -> Callable[[Features], object]:
+    """Return a call that asks a fitted pipeline, a scaler and a logistic regression, about one row of ten features."""
+    import numpy as np  # noqa: PLC0415  no other subject pays for it
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+    from sklearn.pipeline import Pipeline  # noqa: PLC0415
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+
+    rows = np.random.default_rng(0).normal(size=(200, 10))
+    fitted = Pipeline([("scale", StandardScaler()), ("model", LogisticRegression())]).fit(rows, rows[:, 0] > 0)
+    row = rows[:1]
+    return lambda features: fitted.predict(row)
+
+
 @dataclass(frozen=True)
 class Subject:
     """What one worker process measures.

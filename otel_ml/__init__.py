@@ -16,6 +16,7 @@ from otel_ml.runs import Run, current_run, run
 if TYPE_CHECKING:
     from otel_ml import audit
     from otel_ml.configuration import configure
+    from otel_ml.integrations.sklearn import SklearnInstrumentor
     from otel_ml.telemetry import Telemetry
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Metrics",
     "Redaction",
     "Run",
+    "SklearnInstrumentor",
     "Telemetry",
     "Traces",
     "audit",
@@ -51,6 +53,10 @@ def __getattr__(name: str) -> Any:
         from otel_ml.telemetry import Telemetry  # noqa: PLC0415
 
         return Telemetry
+    if name == "SklearnInstrumentor":
+        from otel_ml.integrations.sklearn import SklearnInstrumentor  # noqa: PLC0415
+
+        return SklearnInstrumentor
     if name == "__version__":
         from otel_ml.version import VERSION  # noqa: PLC0415
 

@@ -88,7 +88,13 @@ def configure(
                 _warn_unchanged(settings, _active.settings)
             return _active
         _active = _inert(settings) if settings.disabled else _start(settings)
+        _active.arguments = arguments
         return _active
+
+
+def active() -> Telemetry | None:
+    """Return the telemetry of this process; None before `configure` and after `shutdown`."""
+    return None if _active is None or _active.closed else _active
 
 
 def configure_from_environment() -> None:

@@ -52,6 +52,54 @@ FEATURES: Final = "otel_ml.features"
 AUDIT_RECORD_ID: Final = "otel_ml.audit.record_id"
 """Identity of the audit record that a prediction wrote. On spans."""
 
+ESTIMATOR_CLASS: Final = "otel_ml.estimator.class"
+"""Class of an estimator, such as `StandardScaler`. On the spans, metrics and logs of its calls."""
+
+ESTIMATOR_METHOD: Final = "otel_ml.estimator.method"
+"""Method of an estimator that was called. On the spans and metrics of its calls."""
+
+ESTIMATOR_STEP: Final = "otel_ml.estimator.step"
+"""Name that an estimator has in the pipeline, union or ensemble that called it. On spans."""
+
+ESTIMATOR_PARAMETERS: Final = "otel_ml.estimator.parameters"
+"""Masked and bounded parameters of an estimator, as JSON. On the span of a fit."""
+
+ESTIMATOR_FITTED: Final = "otel_ml.estimator.fitted"
+"""What a fit found, as JSON: counts, scores, chosen parameters, shapes; no values. On the span of a fit."""
+
+ESTIMATOR_IMPORTANCES: Final = "otel_ml.estimator.feature_importances"
+"""Importances of features, largest first, as JSON. On the span of a fit, where that was asked for."""
+
+ESTIMATOR_SCORE: Final = "otel_ml.estimator.score"
+"""What an estimator's `score` returned. On its span."""
+
+ESTIMATOR_VERSION: Final = "otel_ml.estimator.version"
+"""Library that an estimator is from, and its version. On the span of a fit."""
+
+ESTIMATOR_HIDDEN: Final = "otel_ml.estimator.calls_without_span"
+"""Calls of other estimators inside a call that got no span of their own. On its span."""
+
+INPUT_TYPE: Final = "otel_ml.input.type"
+"""Class of an estimator's input, such as `pandas.DataFrame`. On spans."""
+
+INPUT_DTYPES: Final = "otel_ml.input.dtypes"
+"""Type of an input's items, or as JSON of each column. On spans; by column on those of a fit only."""
+
+FIT_STARTED: Final = "otel_ml.fit.start"
+"""`event.name` of the log record that says that an estimator is being fitted."""
+
+FIT_PROGRESS: Final = "otel_ml.fit.progress"
+"""`event.name` of the log record, and name of the span event, that tells how far a search is."""
+
+FITS_DONE: Final = "otel_ml.fit.done"
+"""Fits of a search that have ended. On the records of its progress."""
+
+FITS_TOTAL: Final = "otel_ml.fit.total"
+"""Fits that a search will make, without the last one on all data. On the records of its start and progress."""
+
+BEST_SCORE: Final = "otel_ml.fit.best_score"
+"""Best score of a single fit of a search so far. On the records of its progress."""
+
 STATUS: Final = "otel_ml.status"
 """How a call ended when it neither returned nor failed: `cancelled` or `abandoned`. On spans."""
 
@@ -84,6 +132,9 @@ STEP_DURATION: Final = "otel_ml.step.duration"
 
 INFERENCE_DURATION: Final = "otel_ml.inference.duration"
 """Histogram, seconds: wall-clock time of an inference call."""
+
+ESTIMATOR_DURATION: Final = "otel_ml.estimator.duration"
+"""Histogram, seconds: wall-clock time of a call of an estimator, by `ESTIMATOR_CLASS` and `ESTIMATOR_METHOD`."""
 
 INFERENCE_ROWS: Final = "otel_ml.inference.rows"
 """Counter, rows: rows that inference calls were given."""
@@ -179,3 +230,9 @@ INFERENCE_BUCKETS: Final = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 )  # fmt: skip
 """Bucket bounds of the inference duration histogram, seconds: 100 us to 10 s."""
+
+ESTIMATOR_BUCKETS: Final = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
+    1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0,
+)  # fmt: skip
+"""Bucket bounds of the estimator duration histogram, seconds: 100 us to 1 h, for one row and for a night's search."""

@@ -1,3 +1,4 @@
 cdef class Instruments:
-    cdef public object audit_records, bound, inference_duration, inference_rows, recorder, starter, step_duration, tracer
+    cdef public object audit_records, bound, estimator_duration, inference_duration, inference_rows, recorder, starter, step_duration
+    cdef public object tracer
     cdef public bint enabled

@@ -22,6 +22,7 @@ class Instruments:
         bound: Another object after each `bind`: what is kept of these instruments is found anew then.
         tracer: Starts the spans of decorators.
         starter: Does the same where the tracer is ours, with one call less; else None.
+        estimator_duration: Histogram of the calls of estimators.
         step_duration: Histogram of the steps.
         inference_duration: Histogram of the inference calls.
         audit_records: Counter of the records that were handed to the audit trail.
@@ -30,13 +31,14 @@ class Instruments:
     """
 
     __slots__ = (
-        "audit_records", "bound", "enabled", "inference_duration", "inference_rows", "recorder", "starter",
-        "step_duration", "tracer",
+        "audit_records", "bound", "enabled", "estimator_duration", "inference_duration", "inference_rows", "recorder",
+        "starter", "step_duration", "tracer",
     )  # fmt: skip
 
     audit_records: metrics.Counter
     bound: object
     enabled: bool
+    estimator_duration: metrics.Histogram
     inference_duration: metrics.Histogram
     inference_rows: metrics.Counter
     recorder: Any
@@ -75,6 +77,12 @@ class Instruments:
             unit="s",
             description="Wall-clock time of an inference call.",
             explicit_bucket_boundaries_advisory=conventions.INFERENCE_BUCKETS,
+        )
+        self.estimator_duration = meter.create_histogram(
+            conventions.ESTIMATOR_DURATION,
+            unit="s",
+            description="Wall-clock time of a call of an estimator.",
+            explicit_bucket_boundaries_advisory=conventions.ESTIMATOR_BUCKETS,
         )
         self.inference_rows = meter.create_counter(
             conventions.INFERENCE_ROWS, unit="{row}", description="Rows that inference calls were given."

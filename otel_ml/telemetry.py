@@ -9,7 +9,7 @@ from collections.abc import Callable
 from multiprocessing import util
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from otel_ml import health
 from otel_ml.settings import Settings
@@ -46,6 +46,7 @@ class Telemetry:
         on_close: Called after the pipelines ended.
 
     Attributes:
+        arguments: Those of `configure`, for processes that are to be set up like this one.
         provisional: Whether a `configure` of the program replaces this; so after `opentelemetry-instrument`.
     """
 
@@ -60,6 +61,7 @@ class Telemetry:
         self.settings = settings
         self.directory = directory
         self.notes = notes
+        self.arguments: dict[str, Any] = {}
         self.provisional = False
         self._pipelines = pipelines
         self._on_close = list(on_close)

@@ -37,7 +37,7 @@ DISTRO = (
     {"export"},
     {"audit", "metrics", "logs", "spans"},
     {"configuration"},
-    {"distro", "testing"},
+    {"distro", "integrations", "testing"},
     {""},
     {"cli"},
 )

@@ -23,10 +23,10 @@ _BAR_WIDTH = 16
 _DEEPEST = 10  # below it a recursion is no longer indented
 _GUIDE = 4  # columns that a level of rich's tree takes
 _SAID_ELSEWHERE = (
-    "otel_ml.run.", "code.", "thread.", "exception.", "vcs.",
-    conventions.STEP_NAME, conventions.MODEL_NAME, conventions.ERROR_TYPE, conventions.INPUT_ROWS,
-    conventions.INPUT_COLUMNS, conventions.OUTPUT_ROWS, conventions.MODEL_VERSION, conventions.STATUS,
-    conventions.FEATURE_VERSION, conventions.ITEMS, conventions.AUDIT_RECORD_ID,
+    "otel_ml.run.", "otel_ml.estimator.", "otel_ml.input.", "code.", "thread.", "exception.", "vcs.",
+    conventions.STEP_NAME, conventions.MODEL_NAME, conventions.ERROR_TYPE, conventions.OUTPUT_ROWS,
+    conventions.MODEL_VERSION, conventions.STATUS, conventions.FEATURE_VERSION, conventions.ITEMS,
+    conventions.AUDIT_RECORD_ID,
 )  # fmt: skip
 
 
@@ -172,6 +172,8 @@ def _summaries(hidden: list[Node]) -> Iterator[Text]:
 def describe(attributes: Mapping[str, Any]) -> str:
     """Return the attributes that tell spans apart, short: versions, rows and columns, then the caller's own."""
     parts = []
+    if step := attributes.get(conventions.ESTIMATOR_STEP):
+        parts.append(str(step))
     if version := attributes.get(conventions.MODEL_VERSION):
         parts.append(f"v{version}")
     if version := attributes.get(conventions.FEATURE_VERSION):
@@ -179,6 +181,8 @@ def describe(attributes: Mapping[str, Any]) -> str:
     rows, columns = attributes.get(conventions.INPUT_ROWS), attributes.get(conventions.INPUT_COLUMNS)
     if isinstance(rows, int):
         parts.append(f"{rows:,} x {columns:,}" if isinstance(columns, int) else render.number(rows, "row"))
+    if isinstance(score := attributes.get(conventions.ESTIMATOR_SCORE), float):
+        parts.append(f"score {score:.4g}")
     if isinstance(items := attributes.get(conventions.ITEMS), int):
         parts.append(render.number(items, "item"))
     if status := attributes.get(conventions.STATUS):

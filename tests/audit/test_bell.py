@@ -24,6 +24,7 @@ def after(seconds: float, action: object) -> threading.Timer:
 
 
 def test_a_ring_ends_a_wait_of_another_thread() -> None:
+    """A ring ends a wait of another thread."""
     bell, _, _ = made()
     timer = after(0.05, bell.ring)
     assert bell.wait(30.0)
@@ -31,6 +32,7 @@ def test_a_ring_ends_a_wait_of_another_thread() -> None:
 
 
 def test_a_ring_before_the_wait_ends_it_at_once_and_several_rings_are_one() -> None:
+    """A ring before the wait ends it at once and several rings are one."""
     bell, _, _ = made()
     for _ in range(3):
         bell.ring()
@@ -42,6 +44,7 @@ def test_a_ring_before_the_wait_ends_it_at_once_and_several_rings_are_one() -> N
 
 @pytest.mark.parametrize("seconds", [-1.0, 0.0, 0.02])
 def test_a_wait_ends_when_its_time_is_over(seconds: float) -> None:
+    """A wait ends when its time is over."""
     bell, _, _ = made()
     begin = time.monotonic()
     assert not bell.wait(seconds)
@@ -50,6 +53,7 @@ def test_a_wait_ends_when_its_time_is_over(seconds: float) -> None:
 
 @pytest.mark.parametrize("lane", [0, 1])
 def test_watching_ends_when_something_is_in_a_lane_although_nobody_rings(lane: int) -> None:
+    """Watching ends when something is in a lane although nobody rings."""
     bell, *lanes = made()
     timer = after(0.05, lambda: lanes[lane].put(b"line", 4, 0))
     begin = time.monotonic()
@@ -60,6 +64,7 @@ def test_watching_ends_when_something_is_in_a_lane_although_nobody_rings(lane: i
 
 
 def test_watching_ends_with_a_ring_and_when_its_time_is_over() -> None:
+    """Watching ends with a ring and when its time is over."""
     bell, _, _ = made()
     begin = time.monotonic()
     bell.watch(0.003, 0.03)
@@ -71,6 +76,7 @@ def test_watching_ends_with_a_ring_and_when_its_time_is_over() -> None:
 
 
 def test_watching_pauses_before_the_first_look_so_that_more_comes_together() -> None:
+    """Watching pauses before the first look so that more comes together."""
     bell, first, _ = made()
     first.put(b"line", 4, 0)
     begin = time.monotonic()
@@ -79,6 +85,7 @@ def test_watching_pauses_before_the_first_look_so_that_more_comes_together() -> 
 
 
 def test_rings_of_many_threads_are_never_lost() -> None:
+    """Rings of many threads are never lost."""
     bell, _, _ = made()
     rung = [0] * 4
 

@@ -1,0 +1,1 @@
+cpdef name_of(estimator, owner)
