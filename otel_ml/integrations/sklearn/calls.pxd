@@ -36,6 +36,11 @@ cdef class Call:
 
     cdef _leave(self)
 
+cdef class WatchedFunction:
+    cdef dict __dict__
+    cdef public object function
+    cdef object _method
+
 cdef class WatchedMethod:
     cdef dict __dict__
     cdef public object original

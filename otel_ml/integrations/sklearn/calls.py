@@ -192,7 +192,7 @@ class WatchedMethod:
     def __init__(self, original: Any) -> None:
         functools.update_wrapper(cast("Any", self), original)
         self.original = original
-        self._known: dict[Any, Callable[..., Any]] = {}
+        self._known: dict[Any, WatchedFunction] = {}
 
     def __get__(self, instance: Any, owner: type | None) -> Any:
         bound = self.original.__get__(instance, owner)
@@ -212,35 +212,49 @@ class WatchedMethod:
     def __reduce__(self) -> tuple[Any, ...]:
         return copy.copy, (self.original,)  # which returns a function as it is: no name of ours in the pickle
 
-    def _watched(self, function: Any) -> Callable[..., Any]:
+    def _watched(self, function: Any) -> WatchedFunction:
         if len(self._known) >= _MOST_FUNCTIONS:  # a descriptor that makes a function each time
             self._known.clear()
-        self._known[function] = found = watched(function)
+        self._known[function] = found = WatchedFunction(function)
         return found
 
 
-def watched(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a method's function with a span around each call that is worth one.
+class WatchedFunction:
+    """A method's function with a span around each call that is worth one. Pickled, it is the function.
 
     Args:
         function: Takes the estimator first.
     """
-    method = function.__name__
 
-    @functools.wraps(function)
-    def call_watched(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        call = begin(self, method, args, kwargs) if instruments.enabled else None
+    function: Any
+    _method: str
+
+    def __init__(self, function: Any) -> None:
+        functools.update_wrapper(cast("Any", self), function)
+        self.function = function
+        self._method = function.__name__
+
+    def __call__(self, estimator: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call the function."""
+        function = self.function
+        call = begin(estimator, self._method, args, kwargs) if instruments.enabled else None
         if call is None:
-            return function(self, *args, **kwargs)
+            return function(estimator, *args, **kwargs)
         try:  # without names the call is a cheaper one
-            result = function(self, *args, **kwargs) if kwargs else function(self, *args)
+            result = function(estimator, *args, **kwargs) if kwargs else function(estimator, *args)
         except BaseException as error:
             call.fail(error)
             raise
         call.stop(result)
         return result
 
-    return call_watched
+    def __getattr__(self, name: str) -> Any:
+        if name == "function":  # a copy that is not filled yet
+            raise AttributeError(name)
+        return getattr(self.function, name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return copy.copy, (self.function,)
 
 
 def begin(estimator: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:
