@@ -29,7 +29,7 @@ PURE_TESTS := $(addprefix tests/, audit/test_bell.py audit/test_chain.py audit/t
 SOURCES := $(shell find otel_ml -name __pycache__ -prune -o -print) $(wildcard README.md) LICENSE
 CHECKED := otel_ml tests $(wildcard benchmarks scripts examples grafana)
 
-.PHONY: help demo install test sdk-test lint typecheck format docs docs-check dashboards stack-env stack-test stack-load \
+.PHONY: help demo install test sdk-test sklearn-test lint typecheck format docs docs-check dashboards stack-env stack-test stack-load \
 	bench soak clean
 
 help: ## List the targets
@@ -84,6 +84,9 @@ stack-load: $(VENV)/.test $(VENV)/.installed ## The same with outages of a minut
 
 sdk-test: $(VENV)/.test $(VENV)/.installed ## Run OpenTelemetry's own tests of its tracing SDK against our tracer
 	@$(BIN)/python scripts/run_sdk_tests.py
+
+sklearn-test: $(VENV)/.test $(VENV)/.installed ## Run scikit-learn's own tests with every estimator watched, and without
+	@$(BIN)/python scripts/run_sklearn_tests.py $(SKLEARN_TESTS)
 
 bench: $(BENCH_VENV)/.installed ## Measure the cost of a call, beside other instrumentations
 	@$(BENCH_VENV)/bin/python -m benchmarks
