@@ -10,6 +10,7 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
 VENV := .venv
+OLDEST := .venv-sklearn-oldest
 BENCH_VENV = .venv-bench-$(notdir $(PYTHON))
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet
@@ -29,7 +30,7 @@ PURE_TESTS := $(addprefix tests/, audit/test_bell.py audit/test_chain.py audit/t
 SOURCES := $(shell find otel_ml -name __pycache__ -prune -o -print) $(wildcard README.md) LICENSE
 CHECKED := otel_ml tests $(wildcard benchmarks scripts examples grafana)
 
-.PHONY: help demo install test sdk-test sklearn-test lint typecheck format docs docs-check dashboards stack-env stack-test stack-load \
+.PHONY: help demo install test sdk-test sklearn-test sklearn-test-oldest lint typecheck format docs docs-check dashboards stack-env stack-test stack-load \
 	bench soak clean
 
 help: ## List the targets
@@ -88,6 +89,9 @@ sdk-test: $(VENV)/.test $(VENV)/.installed ## Run OpenTelemetry's own tests of i
 sklearn-test: $(VENV)/.test $(VENV)/.installed ## Run scikit-learn's own tests with every estimator watched, and without
 	@$(BIN)/python scripts/run_sklearn_tests.py $(SKLEARN_TESTS)
 
+sklearn-test-oldest: $(OLDEST)/.installed ## Test the instrumentation with the oldest scikit-learn and joblib that are supported
+	@PYTHONPATH=tests $(OLDEST)/bin/python -P -m pytest tests/integrations
+
 bench: $(BENCH_VENV)/.installed ## Measure the cost of a call, beside other instrumentations
 	@$(BENCH_VENV)/bin/python -m benchmarks
 
@@ -95,7 +99,7 @@ soak: $(BENCH_VENV)/.installed ## Ten minutes at full speed, to an endpoint that
 	@$(BENCH_VENV)/bin/python -m benchmarks.soak --minutes 10
 
 clean: ## Remove the environments, caches and everything built
-	rm -rf $(VENV) .venv-bench-* dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) .venv-bench-* dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # A clear word instead of a stack trace from pip when Python is missing or old.
 define new_venv
@@ -157,6 +161,14 @@ $(BENCH_VENV)/.peers: pyproject.toml | $(BENCH_VENV)/.built
 
 $(BENCH_VENV)/.installed: $(BENCH_VENV)/.built | $(BENCH_VENV)/.peers
 	@$(BENCH_VENV)/bin/python -m pip --quiet install --no-index --no-deps --force-reinstall "$$(echo $(BENCH_VENV)/dist/otel_ml-*.whl)"
+	@touch $@
+
+# scipy and pandas are of the time of that scikit-learn, which newer ones warn about.
+$(OLDEST)/.installed: dist/.built pyproject.toml
+	@test -x $(OLDEST)/bin/python || { echo "Creating $(OLDEST) ..."; $(PYTHON) -m venv $(OLDEST); \
+		$(OLDEST)/bin/python -m pip --quiet install --upgrade 'pip>=25.1'; }
+	@$(OLDEST)/bin/python -m pip --quiet install "$(WHEEL)" --group test 'scikit-learn==1.7.0' 'joblib==1.5.0' 'scipy<1.16' 'pandas<3'
+	@$(OLDEST)/bin/python -m pip --quiet install --no-index --no-deps --force-reinstall "$(WHEEL)"
 	@touch $@
 
 $(VENV)/.lint: pyproject.toml | $(VENV)/.tools
