@@ -50,6 +50,9 @@ class SklearnInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         """
         _check(kwargs)
         if instance is None:
+            if self.is_instrumented_by_opentelemetry and kwargs:
+                _options(kwargs)  # what a program says itself goes before what was set up around it
+                return
             super().instrument(**kwargs)
             return
         if not callable(getattr(instance, "fit", None)) and not callable(getattr(instance, "predict", None)):

@@ -117,6 +117,13 @@ def test_a_policy_of_ones_own_decides(captured_telemetry: CapturedTelemetry) -> 
     assert [span.name for span in captured_telemetry.spans] == ["Ridge.fit", "Pipeline.fit"]
 
 
+def test_a_program_that_was_instrumented_around_may_say_what_it_wants(watched: CapturedTelemetry) -> None:
+    """As `opentelemetry-instrument` does it, before the program's own first line."""
+    otel_ml.SklearnInstrumentor().instrument(feature_importances=True, progress=False)
+    Ridge().fit(X, Y)
+    assert "otel_ml.estimator.feature_importances" in watched.span("Ridge.fit").attributes
+
+
 def test_a_policy_that_raises_costs_spans_only(captured_telemetry: CapturedTelemetry) -> None:
     """A policy that raises costs spans only."""
     instrumentor = otel_ml.SklearnInstrumentor()
