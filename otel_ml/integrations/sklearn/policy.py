@@ -19,6 +19,7 @@ MOST_CALLS = 10_000
 """Calls inside one call that get spans; further ones are only counted, on its span."""
 
 _REPEATING = frozenset(("IterativeImputer", "SequentialFeatureSelector"))
+_LABELS = frozenset(("LabelBinarizer", "LabelEncoder", "MultiLabelBinarizer"))
 _PARTS = frozenset(
     ("base_estimator", "classifier", "estimator", "estimators", "regressor", "steps", "transformer",
      "transformer_list", "transformers")
@@ -29,9 +30,9 @@ def worth_span(estimator: type[Any], method: str, inside: type[Any] | None) -> b
     """Return whether a method of an estimator gets a span.
 
     Not as a member of an ensemble of many alike: forests, bagging and boosting (`sklearn.ensemble.BaseEnsemble`),
-    `IterativeImputer` and `SequentialFeatureSelector`. And not as a tool inside one of scikit-learn's own estimators
-    that is not made of others, such as the encoder that a classifier uses for its labels. Log records of theirs belong
-    to the span of the whole. Voting, stacking, pipelines, searches, and classes of your own show each.
+    `IterativeImputer` and `SequentialFeatureSelector`. And not as a tool: what encodes labels inside another estimator,
+    and whatever one of scikit-learn's own estimators uses that is not made of others. Log records of theirs belong to
+    the span of the whole. Voting, stacking, pipelines, searches, and classes of your own show each.
 
     Args:
         estimator: Class of the estimator.
@@ -42,6 +43,8 @@ def worth_span(estimator: type[Any], method: str, inside: type[Any] | None) -> b
         return True
     ensemble = getattr(sys.modules.get("sklearn.ensemble"), "BaseEnsemble", None)
     if (ensemble is not None and issubclass(inside, ensemble)) or inside.__name__ in _REPEATING:
+        return False
+    if estimator.__name__ in _LABELS:
         return False
     return not inside.__module__.startswith("sklearn.") or _is_made_of_others(inside)
 
