@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,7 @@ def check(spans: list[dict[str, Any]], lines: list[dict[str, Any]], tasks: int, 
 
 
 CALLS = {
+    "loky": "assert joblib.Parallel(n_jobs=2, backend='loky')(twenty()) == DOUBLE",
     "default": "assert joblib.Parallel(n_jobs=2)(twenty()) == DOUBLE",
     "threads": "joblib.Parallel(n_jobs=2, prefer='threads')(twenty())",
     "multiprocessing": "joblib.Parallel(n_jobs=2, backend='multiprocessing')(twenty())",
@@ -96,6 +99,15 @@ CALLS = {
             "        joblib.Parallel(n_jobs=2)(twenty())",
         )
     ),
+    "configured threading": "\n".join(
+        (
+            "with joblib.parallel_config(backend='threading', n_jobs=2):",
+            "        joblib.Parallel()(twenty())",
+        )
+    ),
+    "shared memory": "joblib.Parallel(n_jobs=2, require='sharedmem')(twenty())",
+    "unordered": "assert sorted(joblib.Parallel(n_jobs=2, return_as='generator_unordered')(twenty())) == DOUBLE",
+    "generator of threads": "list(joblib.Parallel(n_jobs=2, backend='threading', return_as='generator')(twenty()))",
     "generator": "list(joblib.Parallel(n_jobs=2, return_as='generator')(twenty()))",
     "sequential": "joblib.Parallel(n_jobs=1)(twenty())",
     "reused": "\n".join(
@@ -156,6 +168,156 @@ def test_a_worker_that_is_killed_holds_nobody_up(tmp_path: Path) -> None:
     )
     spans, _ = ran(tmp_path, use, DIES_AT="3")
     assert {span["name"] for span in spans} >= {"caller", "run batch"}
+
+
+def resources(folder: Path) -> list[dict[str, str]]:
+    """Return the text attributes of what wrote spans in a run's folder, one for each process."""
+    found = {}
+    for path in (folder / "state").glob("*/traces-*.jsonl"):
+        resource = json.loads(path.read_text().splitlines()[0])["resourceSpans"][0]["resource"]
+        found[path] = {item["key"]: item["value"].get("stringValue", "") for item in resource["attributes"]}
+    return list(found.values())
+
+
+def step_count(folder: Path, name: str) -> int:
+    """Return how often a step was measured, over all processes."""
+    total = 0
+    for path in (folder / "state").glob("*/metrics-*.jsonl"):
+        last = 0
+        for line in path.read_text().splitlines():
+            counts = [
+                int(point["count"])
+                for resource in json.loads(line)["resourceMetrics"]
+                for scope in resource["scopeMetrics"]
+                for metric in scope["metrics"]
+                if metric["name"] == "otel_ml.step.duration"
+                for point in metric["histogram"]["dataPoints"]
+                if {"key": "otel_ml.step.name", "value": {"stringValue": name}} in point["attributes"]
+            ]
+            last = sum(counts) if counts else last  # cumulative
+        total += last
+    return total
+
+
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
+def test_each_worker_process_is_an_instance_and_no_measurement_is_lost(tmp_path: Path, backend: str) -> None:
+    """Processes of one service tell themselves apart, and what they measured adds up."""
+    use = f"joblib.Parallel(n_jobs=2, backend='{backend}', batch_size=1)(joblib.delayed(task)(n) for n in range(50))"
+    check(*ran(tmp_path, use), tasks=50)
+    found = resources(tmp_path)
+    assert {resource["service.name"] for resource in found} == {"jobs"}
+    if backend == "loky":  # what is forked goes on with the resource of its parent
+        assert len({resource["service.instance.id"] for resource in found}) == len(found) >= 2
+    assert step_count(tmp_path, "task") == 50
+
+
+def test_a_call_that_takes_too_long_is_ended_as_joblib_does(tmp_path: Path) -> None:
+    """Its workers are killed then: what they had done before is there."""
+    use = "\n".join(
+        (
+            "import multiprocessing, time",
+            "    try:",
+            "        joblib.Parallel(n_jobs=2, batch_size=1, timeout=8)(",
+            "            joblib.delayed(task if n < 2 else time.sleep)(n if n < 2 else 100) for n in range(4))",
+            "    except multiprocessing.TimeoutError:",
+            "        pass",
+            "    else:",
+            "        raise SystemExit('no exception')",
+        )
+    )
+    check(*ran(tmp_path, use), tasks=2)
+
+
+def test_metrics_of_workers_are_in_the_one_scrape_of_their_parent(tmp_path: Path) -> None:
+    """Nobody else serves them, and nobody complains of the port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    use = "\n".join(
+        (
+            "import urllib.request",
+            "    joblib.Parallel(n_jobs=2)(twenty())",
+            f"    with urllib.request.urlopen('http://127.0.0.1:{port}/metrics') as answer:",
+            "        text = answer.read().decode()",
+            "    (line,) = [x for x in text.splitlines() if 'step_duration_seconds_count' in x and '\"task\"' in x]",
+            "    assert line.split()[1] == '20.0', line",
+        )
+    )
+    environment = {"OTEL_METRICS_EXPORTER": "prometheus", "OTEL_EXPORTER_PROMETHEUS_PORT": str(port)}
+    spans, lines = ran(tmp_path, use, **environment)
+    check(spans, lines, tasks=20)
+    assert not [line for line in lines if line["logger"] == "otel_ml" and line["level"] != "INFO"]
+
+
+def test_the_searches_of_scikit_learn_take_the_context_along(tmp_path: Path) -> None:
+    """`n_jobs` of other libraries is joblib as well."""
+    pytest.importorskip("sklearn")
+    (tmp_path / "estimators.py").write_text(
+        "import otel_ml\n"
+        "from sklearn.dummy import DummyRegressor\n"
+        "class Steps(DummyRegressor):\n"
+        "    @otel_ml.step('task')\n"
+        "    def fit(self, X, y):\n"
+        "        import logging\n"
+        "        logging.getLogger('work').warning('fitting')\n"
+        "        return super().fit(X, y)\n"
+    )
+    use = "\n".join(
+        (
+            "from estimators import Steps",
+            "    from sklearn.model_selection import cross_val_score",
+            "    cross_val_score(Steps(), [[n] for n in range(12)], list(range(12)), cv=4, n_jobs=2)",
+        )
+    )
+    check(*ran(tmp_path, use, PYTHONPATH=importable(tmp_path)), tasks=4)
+
+
+def importable(folder: Path) -> str:
+    """Return a PYTHONPATH with a folder whose modules workers can import, and what is there now."""
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+RIDERS = """
+import os
+from contextlib import contextmanager
+arrivals, inside = [], []
+class Word:
+    def __reduce__(self):
+        return "WORD"
+    def board(self):
+        return "word"
+    @contextmanager
+    def ride(self, payload):
+        inside.append(payload)
+        yield
+        inside.remove(payload)
+    def arrived(self, payload, results):
+        arrivals.extend((payload, result) for result in results)
+WORD = Word()
+def look(number):
+    return number, list(inside), os.getpid()
+"""
+
+
+@pytest.mark.parametrize("backend", ["loky", "multiprocessing"])
+def test_riders_board_ride_and_hear_of_arrivals(tmp_path: Path, backend: str) -> None:
+    """Around the tasks in worker processes, and in the parent with their results."""
+    (tmp_path / "riders.py").write_text(RIDERS)
+    done = run_python(
+        f"""
+        import os, joblib, riders
+        from otel_ml.integrations.joblib import propagate
+        undo = propagate(riders.WORD)
+        done = joblib.Parallel(n_jobs=2, backend="{backend}")(joblib.delayed(riders.look)(n) for n in range(6))
+        assert [(n, inside) for n, inside, _ in done] == [(n, ["word"]) for n in range(6)], done
+        assert os.getpid() not in {{pid for _, _, pid in done}}
+        assert sorted(riders.arrivals) == [("word", result) for result in done], riders.arrivals
+        assert riders.inside == []
+        undo()
+        """,
+        env={"PYTHONPATH": importable(tmp_path)},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 class Rider:
