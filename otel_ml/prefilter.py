@@ -15,11 +15,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-_LONGEST_REMEMBERED = 512
+LONGEST_REMEMBERED = 512
 _MOST_REMEMBERED = 4096
-_ZEROED = bytes.maketrans(b"123456789", b"000000000")
+ZEROED = bytes.maketrans(b"123456789", b"000000000")
 _LEAST_DIGITS = 8  # of any number that `personal_data.numbers` finds
-_HARMLESS, _HAS_NUMBER, _SUSPECT = range(3)
+HARMLESS, _HAS_NUMBER, _SUSPECT = range(3)
 
 # What every find of `credentials.tokens` has, by a character that most texts do not have.
 _MARKS = ("eyJ", "AKIA", "ASIA", "AIza", "dapi", "earer", "EARER", "asic", "ASIC")  # and of `scheme_tokens`
@@ -66,11 +66,14 @@ class Prefilter:
 
     Args:
         is_sensitive: Tells whether the value of a name is; the digits in a name may not matter to it.
+
+    Attributes:
+        known: What was found about the shape of a text, in UTF-8: `HARMLESS`, or something else.
     """
 
     def __init__(self, is_sensitive: Callable[[str], bool]) -> None:
         self._is_sensitive = is_sensitive
-        self._known: dict[bytes, int] = {}
+        self.known: dict[bytes, int] = {}
         self._names: set[str] = set()  # backwards, not sensitive
 
     def passes(self, text: str) -> bool:
@@ -79,11 +82,11 @@ class Prefilter:
             written = text.encode()
         except UnicodeEncodeError:  # lone surrogates
             return False
-        shape = written.translate(_ZEROED)
-        kind = self._known.get(shape)
+        shape = written.translate(ZEROED)
+        kind = self.known.get(shape)
         if kind is None:
             kind = self._judge(shape)
-        return kind == _HARMLESS or (kind == _HAS_NUMBER and _NUMBER.search(written) is None)
+        return kind == HARMLESS or (kind == _HAS_NUMBER and _NUMBER.search(written) is None)
 
     def _judge(self, shape: bytes) -> int:
         text = shape.decode()
@@ -92,11 +95,11 @@ class Prefilter:
         if not text.isascii() and _FOREIGN_DIGIT.search(text):
             return _SUSPECT
         has_number = shape.count(b"0") >= _LEAST_DIGITS and _NUMBER_SHAPE.search(shape) is not None
-        kind = _HAS_NUMBER if has_number else _HARMLESS
-        if len(shape) <= _LONGEST_REMEMBERED:
-            if len(self._known) >= _MOST_REMEMBERED:
-                self._known.clear()
-            self._known[shape] = kind
+        kind = _HAS_NUMBER if has_number else HARMLESS
+        if len(shape) <= LONGEST_REMEMBERED:
+            if len(self.known) >= _MOST_REMEMBERED:
+                self.known.clear()
+            self.known[shape] = kind
         return kind
 
     def has_sensitive_name(self, text: str) -> bool:
@@ -117,7 +120,7 @@ class Prefilter:
         name = backwards[::-1]  # of two words when the first may belong to it, as in `api key`
         if self._is_sensitive(name) or (" " in name and self._is_sensitive(name.partition(" ")[2])):
             return True
-        if len(backwards) <= _LONGEST_REMEMBERED:
+        if len(backwards) <= LONGEST_REMEMBERED:
             if len(self._names) >= _MOST_REMEMBERED:
                 self._names.clear()
             self._names.add(backwards)

@@ -5,6 +5,7 @@ cpdef object blank(object kind)
 cpdef object item(object mapping, object key)
 cpdef object derived(object context, object key, object value)
 cpdef bint is_uuid(str text) except -1
+cpdef str hex_digits(object number, Py_ssize_t size)
 cpdef untrack(item)
 cpdef track(item)
 cpdef int64_t wall_ns() except? -1

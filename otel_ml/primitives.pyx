@@ -36,6 +36,36 @@ cdef extern from *:
     static CYTHON_INLINE void otel_ml_track(PyObject *item) {
         if (PyObject_IS_GC(item) && !PyObject_GC_IsTracked(item)) PyObject_GC_Track(item);
     }
+    static PyObject *otel_ml_hex_digits(PyObject *number, Py_ssize_t size) {
+        static const char digits[] = "0123456789abcdef";
+        unsigned char bytes[16];
+        PyObject *text;
+        char *to;
+        if (size > 16 || !PyLong_Check(number)) {
+            PyErr_SetString(PyExc_TypeError, "expected a number of at most 16 bytes");
+            return NULL;
+        }
+    #if PY_VERSION_HEX >= 0x030D0000
+        Py_ssize_t needed = PyLong_AsNativeBytes(
+            number, bytes, size, Py_ASNATIVEBYTES_BIG_ENDIAN | Py_ASNATIVEBYTES_UNSIGNED_BUFFER | Py_ASNATIVEBYTES_REJECT_NEGATIVE
+        );
+        if (needed < 0) return NULL;
+        if (needed > size) {
+            PyErr_SetString(PyExc_OverflowError, "int too big to convert");
+            return NULL;
+        }
+    #else
+        if (_PyLong_AsByteArray((PyLongObject *)number, bytes, (size_t)size, 0, 0) < 0) return NULL;
+    #endif
+        text = PyUnicode_New(2 * size, 127);
+        if (text == NULL) return NULL;
+        to = (char *)PyUnicode_DATA(text);
+        for (Py_ssize_t i = 0; i < size; i++) {
+            *to++ = digits[bytes[i] >> 4];
+            *to++ = digits[bytes[i] & 15];
+        }
+        return text;
+    }
     static CYTHON_INLINE int otel_ml_is_uuid(PyObject *text) {
         if (!PyUnicode_IS_COMPACT_ASCII(text) || PyUnicode_GET_LENGTH(text) != 36) return 0;
         const char *at = (const char *)PyUnicode_DATA(text);
@@ -56,6 +86,7 @@ cdef extern from *:
     void otel_ml_untrack(object item) noexcept
     void otel_ml_track(object item) noexcept
     bint otel_ml_is_uuid(object text) noexcept
+    object otel_ml_hex_digits(object number, Py_ssize_t size)
     object otel_ml_blank(object kind, object no_arguments)
     object otel_ml_blank_like(object other, object no_arguments)
 
@@ -101,6 +132,11 @@ cpdef object derived(object context, object key, object value):
 cpdef bint is_uuid(str text) except -1:
     """Whether a text is a UUID as we write it: it needs no masking, and is another one each time."""
     return text is not None and otel_ml_is_uuid(text)
+
+
+cpdef str hex_digits(object number, Py_ssize_t size):
+    """Return a number of so many bytes as hexadecimal digits."""
+    return otel_ml_hex_digits(number, size)
 
 
 cpdef untrack(item):

@@ -132,6 +132,19 @@ class Redactor:
         return self._mask
 
     @property
+    def asks_nobody(self) -> bool:
+        """Whether nothing of the user's decides what is masked, no pattern and no callback."""
+        return self._asks_nobody
+
+    @property
+    def shapes(self) -> dict[bytes, int] | None:
+        """What is known of texts by their shape, see `Prefilter`; None when this redactor changes no text.
+
+        It is for whoever cannot wait for a text to be searched, and holds only where `asks_nobody`.
+        """
+        return self._prefilter.known if self._enabled else None
+
+    @property
     def plain_names(self) -> set[str] | None:
         """Names known to need no masking, whose values may be shown if they need none; None: ask for each."""
         return self._names.plain if self._callback is None and self._enabled else None

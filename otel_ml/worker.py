@@ -18,15 +18,16 @@ from otel_ml.inbox import Inbox
 
 T = TypeVar("T")
 
-_exporting: set[int] = set()  # threads
+exporting_threads: set[int] = set()
+"""Those that are inside an export at this moment."""
 
 if hasattr(os, "register_at_fork"):  # the parent's; a thread of the child's may be given the same number
-    os.register_at_fork(after_in_child=_exporting.clear)
+    os.register_at_fork(after_in_child=exporting_threads.clear)
 
 
 def exporting() -> bool:
     """Return whether this thread is inside an export, so that what it logs is not fed back into it."""
-    return get_ident() in _exporting
+    return get_ident() in exporting_threads
 
 
 class QueueThread(Inbox, ABC, Generic[T]):
@@ -113,7 +114,7 @@ class QueueThread(Inbox, ABC, Generic[T]):
         if not self._consuming.acquire(timeout=timeout):
             return False
         is_outermost = not exporting()
-        _exporting.add(get_ident())
+        exporting_threads.add(get_ident())
         try:
             while self.queue:
                 if deadline is not None and time.monotonic() > deadline:
@@ -123,7 +124,7 @@ class QueueThread(Inbox, ABC, Generic[T]):
             return True
         finally:
             if is_outermost:
-                _exporting.discard(get_ident())
+                exporting_threads.discard(get_ident())
             self._consuming.release()
 
     def wake(self) -> None:

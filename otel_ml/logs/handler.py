@@ -6,13 +6,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from threading import get_ident
+from typing import Any
 
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
-from otel_ml import health, worker
-from otel_ml.logs import entries, simple_records
+from otel_ml import health
+from otel_ml.logs import entries
 from otel_ml.logs.entries import Entry, Problem
-from otel_ml.logs.simple_records import Captured
+from otel_ml.logs.places import Places
+from otel_ml.logs.simple_records import Captured, captured
+from otel_ml.worker import exporting_threads
 
 _REPEAT_AFTER = 60.0  # seconds until an exporter's message is written again
 _EXPORTERS = ("opentelemetry", "urllib3", "requests", "grpc")
@@ -25,12 +29,17 @@ class Handler(logging.Handler):
     the process, also those that stay.
 
     Args:
-        put: Takes a captured record or an entry without blocking.
+        put: Takes a captured record, its line or an entry without blocking.
         flush: Waits a little for what is queued.
+        places: Makes lines; None: nobody wants lines and nothing else.
     """
 
-    def __init__(self, put: Callable[[Captured | Entry], object], flush: Callable[[], object]) -> None:
+    def __init__(
+        self, put: Callable[[Captured | bytes | Entry], object], flush: Callable[[], object],
+        places: Places | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
+        self._places = places
         self._put = put
         self._flush = flush
         self._thread = threading.local()
@@ -49,11 +58,12 @@ class Handler(logging.Handler):
             if isinstance(kept, logging.LogRecord):  # Python 3.12: a filter may replace the record
                 record = kept
         try:
-            captured = None if _is_internal(record) else simple_records.captured(record.__dict__)
+            fields = record.__dict__
+            taken = None if _is_internal(fields["name"]) else _taken(fields, self._places)
         except Exception:  # nothing is lost: `emit` says what is wrong with the record
-            captured = None
-        if captured is not None:
-            self._put(captured)
+            taken = None
+        if taken is not None:
+            self._put(taken)
         else:
             self.emit(record)
         return True
@@ -64,7 +74,7 @@ class Handler(logging.Handler):
         nested = getattr(thread, "building", False)
         thread.building = True
         try:
-            internal = _is_internal(record)
+            internal = _is_internal(record.name)
             if internal and not self._repeats.allows(record):
                 health.count_dropped("logs", "repeated_export_message")
                 return
@@ -125,9 +135,21 @@ class Relay(logging.Handler):
         """Do nothing, as `Handler.close`."""
 
 
-def _is_internal(record: logging.LogRecord) -> bool:
-    """Whether an exporter made the record while exporting: on a thread of ours, or with instrumentation suppressed."""
-    return worker.exporting() or (str(record.name).startswith(_EXPORTERS) and not is_instrumentation_enabled())
+def _taken(fields: dict[str, Any], places: Places | None) -> Captured | bytes | None:
+    """Return what waits of a record: its line, or what the listener makes one of; None: it is not a simple one."""
+    line = None if places is None else places.line(fields)
+    return captured(fields) if line is None else line
+
+
+def _is_internal(name: object) -> bool:
+    """Whether an exporter made the record while exporting: on a thread of ours, or with instrumentation suppressed.
+
+    Args:
+        name: Of the record's logger.
+    """
+    if exporting_threads and get_ident() in exporting_threads:
+        return True
+    return str(name).startswith(_EXPORTERS) and not is_instrumentation_enabled()
 
 
 def is_ours(handler: logging.Handler, main: Handler) -> bool:

@@ -18,12 +18,15 @@ from otel_ml.logs.entries import Entry
 
 # Line ends and control characters that orjson leaves as they are: C1 controls, U+2028 and U+2029. Tools that split
 # text at every Unicode line end, and terminals, would act on them.
-_RAW_CONTROLS = re.compile(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
+RAW_CONTROLS = re.compile(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 _OPTIONS = orjson.OPT_APPEND_NEWLINE
 _MOST_PLACES = 4096
 _NAMES = frozenset(
     "timestamp level logger message trace_id span_id trace_flags run_id service module function line exception".split()
 )
+
+
+Place = tuple[str, str, tuple[str, str, int]]
 
 
 class LineEncoder:
@@ -49,7 +52,7 @@ class LineEncoder:
         if entry.exception is None and _NAMES.isdisjoint(entry.extra):
             try:
                 line = self._simple(entry)
-                return line if line.isascii() else _RAW_CONTROLS.sub(_escaped, line)
+                return escaped(line)
             except TypeError:  # as below
                 pass
         fields = self._fields(entry)
@@ -57,7 +60,7 @@ class LineEncoder:
             line = orjson.dumps(fields, option=_OPTIONS)
         except TypeError:  # lone surrogates, which are not valid UTF-8, or what a redaction callback returned
             line = orjson.dumps(_writable(fields), option=_OPTIONS, default=str)
-        return line if line.isascii() else _RAW_CONTROLS.sub(_escaped, line)
+        return escaped(line)
 
     def _simple(self, entry: Entry) -> bytes:
         """Return the line of an entry without exception, put together from parts that are the same often."""
@@ -65,7 +68,7 @@ class LineEncoder:
         if second != self._second:
             self._begin(second)
         place = (entry.level_name, entry.logger, entry.code)
-        parts = self._places.get(place) or self._new_place(place)
+        parts = self._places.get(place) or self.parts(place)
         ids = b""
         if entry.trace_id:
             if not (entry.trace_id.isalnum() and entry.span_id.isalnum()):  # an application's filter wrote there
@@ -83,7 +86,12 @@ class LineEncoder:
         self._begun = f'{{"timestamp":"{self._prefix}.'.encode()
         self._second = second
 
-    def _new_place(self, place: tuple[str, str, tuple[str, str, int]]) -> tuple[bytes, bytes]:
+    def parts(self, place: Place) -> tuple[bytes, bytes]:
+        """Return what the lines of a place have between time and message, and at the end but for the extra.
+
+        Args:
+            place: Level, logger, and file, function and line.
+        """
         level, logger, (file, function, number) = place
         before = orjson.dumps({"level": level, "logger": logger})
         fields = {"service": self._service, "module": _module(file), "function": function, "line": number}
@@ -140,7 +148,12 @@ def _add(fields: dict[str, Any], key: str, value: object) -> None:
         fields[key] = value
 
 
-def _escaped(match: re.Match[bytes]) -> bytes:
+def escaped(line: bytes) -> bytes:
+    """Return a line of JSON in which no tool finds the end of a line."""
+    return line if line.isascii() else RAW_CONTROLS.sub(_escape, line)
+
+
+def _escape(match: re.Match[bytes]) -> bytes:
     return b"\\u%04x" % ord(match.group().decode())
 
 

@@ -1,9 +1,21 @@
-from otel_ml.primitives cimport item
+cimport cython
+
+from otel_ml.logs.quick_record cimport filled
+from otel_ml.primitives cimport hex_digits, item
+from otel_ml.tracing.span_state cimport SpanState
+
+cdef object RUN_KEY, Run, SPAN_KEY, get_context
+cdef Py_ssize_t _POSITIONAL
 
 cdef class RecordFactory:
-    cdef object _handler, _relayed, _loggers, _service, _previous, _below, _construct, _installed
+    cdef object _handler, _relayed, _service, _previous, _below, _construct, _instruments, _installed
+    cdef dict _fields, _loggers
     cdef tuple _last
-    cdef bint _instruments, _active
+    cdef bint _active, _is_quick
 
-    cpdef _inject(self, dict fields)
-    cpdef bint _reaches_root(self, name)
+    @cython.locals(last=tuple)
+    cdef _inject(self, dict fields, bint has_room)
+    cdef bint _reaches_root(self, name) except -1
+
+@cython.locals(state=SpanState)
+cdef tuple _ids_of(span)

@@ -22,6 +22,7 @@ from otel_ml.logs.handler import Handler
 from otel_ml.logs.json_lines import LineEncoder
 from otel_ml.logs.listener import Encoder, LineSink, Listener
 from otel_ml.logs.otlp import OtlpSink
+from otel_ml.logs.places import Places
 from otel_ml.logs.records import RecordFactory
 from otel_ml.logs.simple_records import Captured
 from otel_ml.logs.streams import StreamSink
@@ -69,16 +70,17 @@ class LogPipeline:
     ) -> None:  # fmt: skip
         self._file = LogFile(directory, service, options) if directory is not None else None
         self._otlp = OtlpSink(exporter, resource, options.queue_size) if exporter is not None else None
-        listener = Listener(
-            _line_sinks(options, service, self._file, owns_stream=owns_stream),
-            self._otlp.put if self._otlp is not None else None,
-        )
+        encoder = LineEncoder(service)
+        lines = _line_sinks(options, encoder, self._file, owns_stream=owns_stream)
+        only_lines = self._otlp is None and [encode for encode, _ in lines] == [encoder.encode]
+        places = Places(encoder) if only_lines else None
+        listener = Listener(lines, self._otlp.put if self._otlp is not None else None, places)
         batch = min(512, options.queue_size)
-        self._worker: BatchWorker[Captured | Entry] = BatchWorker(
+        self._worker: BatchWorker[Captured | bytes | Entry] = BatchWorker(
             "logs", listener.consume, queue_size=options.queue_size, batch_size=batch, interval=0.1
         )
         self.note = api_records.connect(resource, self._otlp.put) if self._otlp is not None else ""
-        self._handler = Handler(self._worker.put, lambda: self._worker.flush(1.0))
+        self._handler = Handler(self._worker.put, lambda: self._worker.flush(1.0), places)
         self._closed: bool | None = None
 
     def attach(self, resource: Resource, level: str | None) -> None:
@@ -147,11 +149,11 @@ class LogPipeline:
 
 
 def _line_sinks(
-    options: Logs, service: str, file: LogFile | None, *, owns_stream: bool
+    options: Logs, encoder: LineEncoder, file: LogFile | None, *, owns_stream: bool
 ) -> list[tuple[Encoder, list[LineSink]]]:
     """Pair each encoder with its sinks; file and stream share the JSON lines."""
     json_sinks: list[LineSink] = [file.write] if file is not None else []
-    sinks: list[tuple[Encoder, list[LineSink]]] = [(LineEncoder(service).encode, json_sinks)]
+    sinks: list[tuple[Encoder, list[LineSink]]] = [(encoder.encode, json_sinks)]
     stream: IO[str] | None = getattr(sys, options.stream)
     wanted = options.format in ("json", "console") or (options.format == "auto" and owns_stream)
     if stream is not None and wanted:

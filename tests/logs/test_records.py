@@ -231,7 +231,7 @@ def test_error_of_ours_while_making_a_record_is_survived(run_pipeline: Run, monk
     def broken() -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr("otel_ml.logs.records.current_run", broken)
+    monkeypatch.setattr("otel_ml.logs.records.inherited", broken)
     logging.getLogger("app").info("written")
     assert "written" in running.messages()
     assert health.dropped()["internal", "log record factory"] > 0

@@ -1,0 +1,1 @@
+cpdef object quick_line(dict fields, dict known, dict shapes)
