@@ -7,6 +7,7 @@ cdef Unmasked _unmasked
 
 cdef class Unmasked:
     cdef public object redactor
+    cdef object _is_harmless
     cdef dict _known, _shared
     cdef set _unnamed
     cdef Py_ssize_t _number

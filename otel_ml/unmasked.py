@@ -27,6 +27,7 @@ class Unmasked:
     def __init__(self, redactor: Redactor) -> None:
         self.redactor = redactor
         self._repeatable = redactor.repeatable
+        self._is_harmless = redactor.is_harmless
         self._known: dict[str, set[str | None]] = {}  # texts by name; None for numbers
         self._number = 0
         self._unnamed = self._known.setdefault("", set())
@@ -57,6 +58,8 @@ class Unmasked:
                     continue
                 if key == _RECORD_ID and is_uuid(value):  # another one each time
                     continue
+                if texts is not None and len(value) > _LONGEST and self._is_harmless(value):  # so is its name
+                    continue
                 if not self._learns(key, value):
                     return False
             elif not isinstance(value, (bool, int, float)):
@@ -76,8 +79,11 @@ class Unmasked:
         item = {key: 0 if value is None else value}
         if type(key) is not str or self.redactor.mapping(item) != item:
             return False
-        if len(key) <= _LONGEST and len(value or "") <= _LONGEST and self._number < _MOST:
-            self._known.setdefault(key, set()).add(value)
+        is_short = len(value or "") <= _LONGEST
+        if len(key) <= _LONGEST and self._number < _MOST and (is_short or key not in self._known):
+            texts = self._known.setdefault(key, set())  # of a long text its name only
+            if is_short:
+                texts.add(value)
             self._number += 1
         return True
 

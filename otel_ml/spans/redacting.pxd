@@ -6,4 +6,8 @@ from otel_ml.tracing.span_state cimport SpanState
 
 cpdef masked(span)
 
-cdef bint _is_harmless(SpanState span)
+cdef object BoundedAttributes, UNSET, values_of
+
+cdef bint _is_harmless(SpanState span) except -1
+cdef bint _is_harmless_event(event) except -1
+cdef _status(status)

@@ -12,7 +12,7 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.trace import Link, Status
 
 from otel_ml import redaction
-from otel_ml.tracing.sdk_layout import UNSET
+from otel_ml.tracing.sdk_layout import UNSET, values_of
 from otel_ml.tracing.span import Span
 from otel_ml.unmasked import masked_mapping, masked_text
 
@@ -54,10 +54,25 @@ def masked(span: ReadableSpan) -> ReadableSpan:
 
 def _is_harmless(span: Span) -> bool:
     """Whether one of our own spans needs no masking, as far as a look at the few things that most spans have tells."""
-    if span._event_list is not None or span._link_list is not None or span._status is not UNSET:
+    if span._link_list is not None or (span._status is not UNSET and _status(span._status) is not span._status):
         return False
+    if span._event_list is not None:
+        for event in span._event_list:
+            if not _is_harmless_event(event):
+                return False
     values = span._values
     return masked_text(span._name) == span._name and (not values or masked_mapping(values) is values)
+
+
+def _is_harmless_event(event: Event) -> bool:
+    attributes = event.attributes
+    if attributes:
+        if type(attributes) is not BoundedAttributes:
+            return False
+        values = values_of(attributes)  # read as a mapping of the SDK's, each would cost a lock and a call
+        if masked_mapping(values) is not values:
+            return False
+    return masked_text(event.name) == event.name
 
 
 def _event(event: Event) -> Event:
