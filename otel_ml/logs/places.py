@@ -53,8 +53,8 @@ class Places:
             redactor: What masked it.
         """
         now = self._now
-        if now[0] is not redactor:
-            self._now = now = (redactor, {}, redactor.shapes)
+        if now[0] is not redactor or len(now[1]) >= _MOST:
+            self._now = now = (redactor, {}, redactor.shapes)  # anew, not cleared: a caller may be between two looks
         known = now[1]
         level, logger, code = place
         if tuple(map(type, (level, logger, *code))) != TYPES_OF_PLACE or place in known or not redactor.asks_nobody:
@@ -63,6 +63,4 @@ class Places:
             head, tail = self._encoder.parts((entry.level_name, entry.logger, entry.code))
         except TypeError:  # lone surrogates
             return
-        if len(known) >= _MOST:
-            known.clear()
         known[place] = escaped(head), escaped(tail) + b"}\n"

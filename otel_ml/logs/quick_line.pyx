@@ -175,7 +175,7 @@ cpdef object quick_line(dict fields, dict known, dict shapes):
     found = PyDict_GetItemWithError(known, (level, logger, (file, function, number)))
     if found is NULL:
         return None
-    parts = <object>found  # held, for another thread may clear what is known
+    parts = <object>found  # `known` keeps what it has: it is only ever added to
     if arguments:
         if type(arguments) is not tuple or not _are_atoms(arguments):
             return None
