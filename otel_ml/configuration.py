@@ -13,7 +13,7 @@ from opentelemetry import context as context_api
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 
-from otel_ml import exceptions, health, propagation, runs, threads
+from otel_ml import exceptions, health, processes, propagation, runs, threads
 from otel_ml.errors import Error
 from otel_ml.export import destinations
 from otel_ml.instruments import instruments
@@ -225,8 +225,8 @@ def _audit(settings: Settings, resource: Resource) -> Pipeline:
 
 
 def _propagate_everywhere() -> list[Callable[[], None]]:
-    """Carry the context into threads, and take the one that a parent process left in the environment."""
-    undo = [threads.propagate()]
+    """Carry the context into threads and processes, and take the one that a parent process left in the environment."""
+    undo = [threads.propagate(), processes.propagate()]
     if not trace.get_current_span().get_span_context().is_valid:
         context_api.attach(propagation.extract_environment(propagation.inherited_environment()))
     return undo

@@ -47,6 +47,7 @@ class Telemetry:
 
     Attributes:
         arguments: Those of `configure`, for processes that are to be set up like this one.
+        sendable: Those of them that can be pickled; None: nobody has looked.
         provisional: Whether a `configure` of the program replaces this; so after `opentelemetry-instrument`.
     """
 
@@ -62,6 +63,7 @@ class Telemetry:
         self.directory = directory
         self.notes = notes
         self.arguments: dict[str, Any] = {}
+        self.sendable: dict[str, Any] | None = None
         self.provisional = False
         self._pipelines = pipelines
         self._on_close = list(on_close)

@@ -40,7 +40,7 @@ def propagate() -> Callable[[], None]:
     ) -> Future[Any]:
         current = context.get_current()
         if current:
-            fn = functools.partial(_call, current, fn)
+            fn = functools.partial(in_context, current, fn)
         return submit(self, fn, *args, **kwargs)
 
     threading.Thread.start = start_with_context  # type: ignore[method-assign]
@@ -66,12 +66,13 @@ def _carry(thread: threading.Thread) -> None:
 
     def run_with_context() -> None:
         del thread.run  # it refers to the thread, and the thread to it
-        _call(current, run)
+        in_context(current, run)
 
     thread.run = run_with_context  # type: ignore[method-assign]
 
 
-def _call(current: Context, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+def in_context(current: Context, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """Call a function with a context; the arguments after the first two are the function's."""
     token = context.attach(current)
     try:
         return function(*args, **kwargs)

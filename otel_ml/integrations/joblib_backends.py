@@ -6,20 +6,18 @@ along is taken in the first.
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import joblib.parallel
 from joblib import register_parallel_backend
 from joblib.parallel import BACKENDS, LokyBackend, MultiprocessingBackend, ThreadingBackend
-from opentelemetry import context as context_api
-from opentelemetry.context import Context
 
-from otel_ml import health
-from otel_ml.integrations import worker_process
-from otel_ml.integrations.worker_process import Departure, Shipment
-
-if TYPE_CHECKING:
-    from otel_ml.integrations.joblib import Rider
+from otel_ml import health, luggage
+from otel_ml.luggage import Departure, Rider, Shipment
+from otel_ml.threads import in_context
 
 _riders: tuple[Rider, ...] = ()
 Callback = Callable[[Any], object]
@@ -34,7 +32,7 @@ class _Carrying:
     def start_call(self) -> None:
         """Take what goes along from the caller."""
         try:
-            self._departure = worker_process.depart(_riders)
+            self._departure = luggage.depart(_riders)
         except Exception as error:  # a rider may do anything
             health.internal_error("context of a worker", error)
         super().start_call()  # type: ignore[misc]
@@ -56,7 +54,7 @@ class _Carrying:
         return super().submit(func, callback)  # type: ignore[misc]
 
     def _wrapped(self, departure: Departure, func: Callable[[], Any]) -> Callable[[], Any]:
-        return Shipment(departure.luggage, func)
+        return Shipment(departure.luggage, func, delivers=True)
 
 
 class CarryingLoky(_Carrying, LokyBackend):  # type: ignore[misc]
@@ -71,7 +69,7 @@ class CarryingThreading(_Carrying, ThreadingBackend):  # type: ignore[misc]
     """Threads, which take the context as it is."""
 
     def _wrapped(self, departure: Departure, func: Callable[[], Any]) -> Callable[[], Any]:
-        return _InContext(departure.context, func)
+        return functools.partial(in_context, departure.context, func)
 
 
 for _kind, _name in (
@@ -80,20 +78,22 @@ for _kind, _name in (
     (CarryingThreading, "ThreadingBackend"),
 ):
     _kind.__name__ = _name  # joblib prints it; pickles go by `__qualname__`, which stays
-_OURS = {"loky": CarryingLoky, "multiprocessing": CarryingMultiprocessing, "threading": CarryingThreading}
+_OURS = (CarryingLoky, CarryingMultiprocessing, CarryingThreading)
 
 
-class _InContext:
-    def __init__(self, context: Context, function: Callable[[], Any]) -> None:
-        self._context = context
-        self._function = function
+class _CarryingDask(_Carrying):
+    """Tasks of Dask's scheduler, which takes a batch apart."""
 
-    def __call__(self) -> Any:
-        token = context_api.attach(self._context)
-        try:
-            return self._function()
-        finally:
-            context_api.detach(token)
+    def _wrapped(self, departure: Departure, func: Callable[[], Any]) -> Callable[[], Any]:
+        func.items = [  # type: ignore[attr-defined]
+            (Shipment(departure.luggage, function, delivers=True), args, kwargs)
+            for function, args, kwargs in func.items  # type: ignore[attr-defined]
+        ]
+        return func
+
+
+_OF_OTHERS = {"DaskDistributedBackend": _CarryingDask, "RayBackend": _Carrying}
+"""What carries, by the names of back ends that only exist when another library is installed."""
 
 
 class _Arrival:
@@ -120,16 +120,46 @@ def register(riders: Sequence[Rider]) -> Callable[[], None]:
     """Register the back ends above; return a function that undoes it."""
     global _riders  # noqa: PLW0603  back ends are made by joblib, without arguments of ours
     _riders = (*_riders, *riders)
-    before = {name: BACKENDS[name] for name in _OURS if name in BACKENDS and BACKENDS[name] is not _OURS[name]}
-    for name in before:
-        if BACKENDS[name].__module__.partition(".")[0] == "joblib":  # another library's own back end stays
-            register_parallel_backend(name, _OURS[name])
+    replaced = {name: backend for name in [*BACKENDS] if (backend := _carrying(BACKENDS[name])) is not BACKENDS[name]}
+    before = {name: BACKENDS[name] for name in replaced}
+    for name, backend in replaced.items():
+        register_parallel_backend(name, backend)
+    stop = _watch_registrations()
 
     def undo() -> None:
         global _riders  # noqa: PLW0603  see above
         _riders = tuple(rider for rider in _riders if rider not in riders)
         for name, original in before.items():
-            if BACKENDS.get(name) is _OURS[name]:
+            if BACKENDS.get(name) is replaced[name]:
                 register_parallel_backend(name, original)
+        stop()
 
     return undo
+
+
+def _carrying(backend: Any) -> Any:
+    """Return a back end that carries: one of ours for joblib's, Dask's or Ray's; another is returned as it is."""
+    for ours in _OURS:
+        if backend is ours.__bases__[1]:
+            return ours
+    carries = _OF_OTHERS.get(getattr(backend, "__name__", ""))
+    if carries is None or issubclass(backend, _Carrying):
+        return backend
+    return type(backend.__name__, (carries, backend), {"__module__": backend.__module__})
+
+
+def _watch_registrations() -> Callable[[], None]:
+    """Have back ends carry that are registered from now on: Dask's and Ray's are, when somebody first asks for them."""
+    register = joblib.parallel.register_parallel_backend
+
+    @functools.wraps(register)
+    def register_carrying(name: str, factory: Any, *args: Any, **kwargs: Any) -> Any:
+        return register(name, _carrying(factory), *args, **kwargs)
+
+    def replace(old: Any, new: Any) -> None:
+        for module in map(sys.modules.get, ("joblib.parallel", "ray.util.joblib")):
+            if getattr(module, "register_parallel_backend", None) is old:
+                module.register_parallel_backend = new  # type: ignore[union-attr]
+
+    replace(register, register_carrying)
+    return functools.partial(replace, register_carrying, register)

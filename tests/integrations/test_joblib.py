@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from joblib.parallel import BACKENDS
 
 from otel_ml.integrations.joblib import propagate
 from support import run_python
+from worker_runs import Lines, check, recorded
 
 PROGRAM = """
 import logging, os, signal, sys, threading
@@ -54,38 +54,13 @@ def main(use):
 """
 
 
-def ran(folder: Path, use: str, **environment: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def ran(folder: Path, use: str, **environment: str) -> tuple[Lines, Lines]:
     """Run a program, and return the spans and log lines of the one run that it was, workers included."""
     program = f"{PROGRAM}\ndef use():\n    {use}\n\nif __name__ == '__main__':\n    main(use)\n"
     (folder / "program.py").write_text(program)
     done = run_python("import runpy; runpy.run_path('program.py', run_name='__main__')", cwd=folder, env=environment)
     assert done.returncode == 0, done.stderr
-    (state,) = (folder / "state").iterdir()
-    spans = [
-        span
-        for path in state.glob("traces-*.jsonl")
-        for line in path.read_text().splitlines()
-        for resource in json.loads(line)["resourceSpans"]
-        for scope in resource["scopeSpans"]
-        for span in scope["spans"]
-    ]
-    lines = [json.loads(line) for path in state.glob("*.log") for line in path.read_text().splitlines()]
-    return spans, lines
-
-
-def check(spans: list[dict[str, Any]], lines: list[dict[str, Any]], tasks: int, parent: str = "caller") -> None:
-    """Every task is a span below the caller's, with its line, in one trace and run; none is missing."""
-    by_id = {span["spanId"]: span for span in spans}
-    found = [span for span in spans if span["name"] == "task"]
-    assert len(found) == tasks
-    assert {by_id[span["parentSpanId"]]["name"] for span in found} == {parent}
-    assert len({span["traceId"] for span in spans}) == 1
-    (run,) = {line["run_id"] for line in lines if line["logger"] == "work"}
-    for span in found:
-        attributes = {item["key"]: item["value"] for item in span["attributes"]}
-        assert attributes["otel_ml.run.id"] == {"stringValue": run}
-    working = [line for line in lines if line["logger"] == "work"]
-    assert Counter(line["span_id"] for line in working) == Counter(span["spanId"] for span in found)
+    return recorded(folder)
 
 
 CALLS = {

@@ -18,7 +18,7 @@ Name = tuple[str, str]
 
 
 class Rider:
-    """See `otel_ml.integrations.joblib.Rider`."""
+    """See `otel_ml.luggage.Rider`."""
 
     def __init__(self) -> None:
         self._calls: WeakValueDictionary[int, calls.Call] = WeakValueDictionary()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import Any
 
 import pytest
 
 from support import run_python
+from worker_runs import recorded
 
 PROGRAM = """
-import logging
+import logging, warnings
 import joblib
 import otel_ml
 from sklearn.datasets import load_breast_cancer
@@ -25,7 +25,20 @@ class Telling(StandardScaler):
         logging.getLogger("telling").warning("scaling %d rows", len(X))
         return super().fit(X, y, sample_weight)
 
+def start(backend):
+    if backend in ("dask", "ray"):
+        warnings.simplefilter("default")  # they are not ours
+    if backend == "dask":
+        from distributed import Client
+        return Client(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    if backend == "ray":
+        import ray
+        from ray.util.joblib import register_ray
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+        register_ray()
+
 def main(backend):
+    cluster = start(backend)
     logs = otel_ml.Logs(format="none")
     telemetry = otel_ml.configure(service_name="search", directory="state", audit=False, logs=logs)
     otel_ml.SklearnInstrumentor().instrument()
@@ -34,13 +47,17 @@ def main(backend):
         search = GridSearchCV(pipeline, {"model__C": [0.1, 1.0, 10.0]}, cv=4, n_jobs=2)
         search.fit(*load_breast_cancer(return_X_y=True))
     telemetry.shutdown()
+    if cluster is not None:
+        cluster.shutdown()
 """
 FITS = 3 * 4
+NEEDED = {"dask": "distributed", "ray": "ray"}
 
 
-@pytest.fixture(scope="module", params=["loky", "multiprocessing", "threading"])
-def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+@pytest.fixture(scope="module", params=["loky", "multiprocessing", "threading", "dask", "ray"])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     """Spans and log lines of such a search, from all of its processes."""
+    pytest.importorskip(NEEDED.get(request.param, "joblib"))
     folder = tmp_path_factory.mktemp(request.param)
     (folder / "search.py").write_text(PROGRAM)
     done = run_python(
@@ -56,22 +73,12 @@ def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    (state,) = (folder / "state").iterdir()
-    spans = [
-        span
-        for path in state.glob("traces-*.jsonl")
-        for line in path.read_text().splitlines()
-        for resource in json.loads(line)["resourceSpans"]
-        for scope in resource["scopeSpans"]
-        for span in scope["spans"]
-    ]
-    lines = [json.loads(line) for path in state.glob("*.log") for line in path.read_text().splitlines()]
-    return spans, lines
+    return recorded(folder)
 
 
-def test_every_fit_and_score_is_there_under_its_own_parent(recorded: tuple[Any, Any]) -> None:
+def test_every_fit_and_score_is_there_under_its_own_parent(run: tuple[Any, Any]) -> None:
     """None is missing and none is twice."""
-    spans, _ = recorded
+    spans, _ = run
     by_id = {span["spanId"]: span for span in spans}
     found = Counter((span["name"], by_id.get(span.get("parentSpanId", ""), {}).get("name")) for span in spans)
     assert found == {
@@ -87,9 +94,9 @@ def test_every_fit_and_score_is_there_under_its_own_parent(recorded: tuple[Any, 
     assert len({span["traceId"] for span in spans}) == 1
 
 
-def test_the_lines_of_workers_belong_to_their_spans_and_to_the_run(recorded: tuple[Any, Any]) -> None:
+def test_the_lines_of_workers_belong_to_their_spans_and_to_the_run(run: tuple[Any, Any]) -> None:
     """Each has the ids of the fit that wrote it."""
-    spans, lines = recorded
+    spans, lines = run
     scaling = {span["spanId"] for span in spans if span["name"] == "Telling.fit_transform"}
     told = [line for line in lines if line["logger"] == "telling"]
     assert {line["span_id"] for line in told} == scaling

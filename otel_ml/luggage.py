@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from multiprocessing import util
+from typing import Any, Protocol
 
 from opentelemetry import context as context_api
 from opentelemetry import trace
@@ -17,11 +18,33 @@ from otel_ml import execution, health, propagation
 from otel_ml.execution import RUN_KEY, Run, current_run
 from otel_ml.identity import RUN_ID_VARIABLE
 
-if TYPE_CHECKING:
-    from otel_ml.integrations.joblib import Rider
-
 FLUSH_SECONDS = 5.0
 """Seconds that a batch of tasks waits at most for what it recorded to be delivered."""
+
+
+class Rider(Protocol):
+    """What an integration sends along with work, besides the context; an object of a module."""
+
+    def board(self) -> object:
+        """Return what goes along, which can be pickled; None: nothing does. Called where work is given out."""
+        ...
+
+    def ride(self, payload: object) -> AbstractContextManager[object]:
+        """Return what is entered around each batch of tasks in a worker process.
+
+        Args:
+            payload: What `board` returned.
+        """
+        ...
+
+    def arrived(self, payload: object, results: list[Any]) -> None:
+        """Take note of a batch that is done, in the process that gave it out.
+
+        Args:
+            payload: What `board` returned.
+            results: Of its tasks.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +83,7 @@ class Departure:
             rider.arrived(payload, results)
 
 
-def depart(riders: Sequence[Rider]) -> Departure:
+def depart(riders: Sequence[Rider] = ()) -> Departure:
     """Take what goes along from the current context.
 
     Args:
@@ -81,37 +104,51 @@ def depart(riders: Sequence[Rider]) -> Departure:
 
 
 class Shipment:
-    """A function with what goes along, to be called in another process.
+    """A function with what goes along, to be called in another process, once or more often.
 
     Args:
         luggage: What goes along.
         function: Called there.
+        delivers: Whether each call waits until what it recorded is delivered: for workers that are killed.
     """
 
-    def __init__(self, luggage: Luggage, function: Callable[[], Any]) -> None:
+    def __init__(self, luggage: Luggage, function: Callable[..., Any], *, delivers: bool = False) -> None:
         self._luggage = luggage
         self._function = function
+        self._delivers = delivers
+        self._context: Context | None = None
 
-    def __call__(self) -> Any:
-        """Call the function in the context of the process that sent it, and deliver what was recorded."""
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpacked, (self._luggage, self._function, self._delivers)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function in the context of the process that sent it."""
         with ExitStack() as stack:
             try:
-                _enter(self._luggage, stack)
+                self._enter(stack)
             except Exception as error:  # the task runs all the same
                 health.internal_error("context of a worker", error)
-            return self._function()
+            return self._function(*args, **kwargs)
+
+    def _enter(self, stack: ExitStack) -> None:
+        if self._context is None:
+            self._context = _arrive(self._luggage)
+        if self._delivers:
+            stack.callback(_deliver)
+        stack.callback(context_api.detach, context_api.attach(self._context))
+        for rider, payload in self._luggage.riders:
+            stack.enter_context(rider.ride(payload))
 
 
-def _enter(luggage: Luggage, stack: ExitStack) -> None:
+def _unpacked(luggage: Luggage, function: Callable[..., Any], delivers: bool) -> Shipment:
+    return Shipment(luggage, function, delivers=delivers)
+
+
+def _arrive(luggage: Luggage) -> Context:
     if luggage.setup is not None:
         _configure(*luggage.setup)
-    stack.callback(_deliver)
     context = propagation.extract_environment(luggage.carrier)
-    if luggage.run is not None:
-        context = context_api.set_value(RUN_KEY, Run(*luggage.run), context)
-    stack.callback(context_api.detach, context_api.attach(context))
-    for rider, payload in luggage.riders:
-        stack.enter_context(rider.ride(payload))
+    return context if luggage.run is None else context_api.set_value(RUN_KEY, Run(*luggage.run), context)
 
 
 def _setup() -> tuple[str, dict[str, Any]] | None:
@@ -121,8 +158,10 @@ def _setup() -> tuple[str, dict[str, Any]] | None:
     telemetry = configuration.active()
     if telemetry is None:
         return None
-    arguments = {"directory": telemetry.directory.parent.absolute(), **dict(_sendable(telemetry.arguments.items()))}
-    return execution.process_run_id(), arguments
+    if telemetry.sendable is None:
+        telemetry.sendable = dict(_sendable(telemetry.arguments.items()))
+    directory = telemetry.directory.parent.absolute()
+    return execution.process_run_id(), {"directory": directory, **telemetry.sendable}
 
 
 def _sendable(arguments: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:
@@ -146,7 +185,8 @@ def _configure(run_id: str, arguments: dict[str, Any]) -> None:
     if configuration.active() is None:
         os.environ.setdefault(RUN_ID_VARIABLE, run_id)
         execution.inherited.cache_clear()
-        configuration.configure(**arguments)
+        telemetry = configuration.configure(**arguments)
+        util.Finalize(telemetry, telemetry.shutdown, exitpriority=100)  # a worker's end is `os._exit`, without atexit
 
 
 def _deliver() -> None:

@@ -1,0 +1,131 @@
+"""The current context into processes: those that a program starts, and the work that it gives to process pools.
+
+A process that is not forked knows nothing of its parent's telemetry, and is set up as the parent was. No worker waits
+until what it recorded is delivered: those of the standard library end in order, or by SIGTERM, and deliver then.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import sys
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from types import ModuleType
+from typing import Any
+
+from opentelemetry import context as context_api
+from wrapt import register_post_import_hook  # comes with opentelemetry-instrumentation
+
+from otel_ml import health
+from otel_ml.luggage import Shipment, depart
+from otel_ml.threads import in_context
+
+_POOLS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "concurrent.futures.process": ("ProcessPoolExecutor", ("submit",)),
+    "multiprocessing.pool": (
+        "Pool",
+        ("apply", "apply_async", "map", "map_async", "starmap", "starmap_async", "imap", "imap_unordered"),
+    ),
+}
+"""Modules with the class that gives work out, and its methods whose first argument is a function."""
+
+_WORKERS_OF_POOLS = frozenset({"concurrent", "joblib", "loky", "multiprocessing"})
+"""Packages whose processes outlive what happens to be current when they start."""
+
+
+def propagate() -> Callable[[], None]:
+    """Have processes and process pools take the caller's context and setup along; return a function that undoes it."""
+    patches = _Patches()
+    patches.apply(BaseProcess, "start", _starting)
+    for name in _POOLS:
+        if name in sys.modules:
+            patches.pool(sys.modules[name])
+        else:  # loading it takes longer than all of ours
+            register_post_import_hook(patches.pool, name)
+    return patches.undo
+
+
+class _Patches:
+    """Methods that were replaced, to be put back."""
+
+    def __init__(self) -> None:
+        self._replaced: list[tuple[type, str, Any, Any]] = []
+        self._ended = False
+
+    def apply(self, owner: type, name: str, wrap: Callable[[Any], Any]) -> None:
+        """Replace a method by what `wrap` returns for it."""
+        original = owner.__dict__[name]
+        ours = wrap(original)
+        setattr(owner, name, ours)
+        self._replaced.append((owner, name, original, ours))
+
+    def pool(self, module: ModuleType) -> None:
+        """Replace the methods of the pool in a module that has been loaded."""
+        if self._ended:
+            return
+        owner, methods = _POOLS[module.__name__]
+        for name in methods:
+            self.apply(getattr(module, owner), name, _giving_out)
+
+    def undo(self) -> None:
+        """Put the originals back, unless somebody else has wrapped them since."""
+        self._ended = True
+        for owner, name, original, ours in self._replaced:
+            if owner.__dict__.get(name) is ours:
+                setattr(owner, name, original)
+
+
+def _starting(start: Callable[[BaseProcess], None]) -> Callable[[BaseProcess], None]:
+    @functools.wraps(start)
+    def start_with_context(self: BaseProcess) -> None:
+        try:
+            packed = _pack(self)
+        except Exception as error:  # a process class of the program may do anything
+            health.internal_error("context of a process", error)
+            packed = False
+        try:
+            start(self)
+        finally:
+            if packed:
+                del self.run  # here it is no other process than it was
+
+    return start_with_context
+
+
+def _pack(process: BaseProcess) -> bool:
+    """Have one process take along what is current; a fork has it anyway."""
+    method = getattr(process, "_start_method", None) or multiprocessing.get_start_method()
+    if method == "fork" or _package(getattr(process, "_target", None)) in _WORKERS_OF_POOLS:
+        return False
+    process.run = Shipment(depart().luggage, process.run)  # type: ignore[method-assign]
+    return True
+
+
+def _package(function: object) -> str:
+    return str(getattr(function, "__module__", None)).partition(".")[0]
+
+
+def _giving_out(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def give_out(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        try:
+            if args:
+                args = (_packed(self, args[0]), *args[1:])
+            elif "func" in kwargs:
+                kwargs["func"] = _packed(self, kwargs["func"])
+        except Exception as error:
+            health.internal_error("context of a process pool", error)
+        return method(self, *args, **kwargs)
+
+    return give_out
+
+
+def _packed(pool: Any, function: Any) -> Any:
+    """Return a function with what goes along; as it is, when something does already: pools call themselves."""
+    inner = getattr(function, "func", None)  # also of joblib's wrapper
+    if isinstance(function, Shipment) or isinstance(inner, Shipment) or inner is in_context or not callable(function):
+        return function
+    if isinstance(pool, getattr(sys.modules.get("multiprocessing.pool"), "ThreadPool", ())):
+        return functools.partial(in_context, context_api.get_current(), function)
+    return Shipment(depart().luggage, function)
