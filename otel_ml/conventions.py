@@ -19,6 +19,27 @@ RUN_ID: Final = "otel_ml.run.id"
 RUN_NAME: Final = "otel_ml.run.name"
 """Name given to `otel_ml.run`. On spans and in baggage."""
 
+RUN_LABELS: Final = "otel_ml.run.labels"
+"""Labels of the run that sub-processes take over, as a URL query. In baggage."""
+
+MLFLOW_RUN_ID: Final = "otel_ml.mlflow.run_id"
+"""Id of the MLflow run. A label: on all spans and log records inside of it."""
+
+DVC_STAGE: Final = "otel_ml.dvc.stage"
+"""Name of the DVC stage. A label: on all spans and log records inside of it."""
+
+HYDRA_JOB: Final = "otel_ml.hydra.job"
+"""Name of the Hydra job, with its number in a multirun: `train`, `train#3`. A label, as above."""
+
+OPTUNA_TRIAL: Final = "otel_ml.optuna.trial"
+"""Study and number of the Optuna trial: `churn#7`. A label, as above."""
+
+PREFECT_FLOW_RUN_ID: Final = "otel_ml.prefect.flow_run_id"
+"""Id of the Prefect flow run. A label, as above."""
+
+PREFECT_TASK_RUN_ID: Final = "otel_ml.prefect.task_run_id"
+"""Id of the Prefect task run. A label, as above."""
+
 STEP_NAME: Final = "otel_ml.step.name"
 """Name of a step. On its span and on the step duration histogram."""
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from contextvars import ContextVar, Token
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 from opentelemetry import baggage, context, trace
 from opentelemetry.context import Context
@@ -64,15 +65,22 @@ class Run:
         name: Its name.
         config: Its configuration as plain data, or None.
         span: Its span; None when it is a run of a parent process.
+        labels: What else is on everything inside, by name: see `otel_ml.labels`.
+
+    Attributes:
+        attributes: What its spans have: id, name and labels.
     """
 
-    __slots__ = ("_lock", "_recorded", "_span", "_status", "config", "id", "name")
+    __slots__ = ("_lock", "_recorded", "_span", "_status", "attributes", "config", "id", "labels", "name")
 
     def __init__(
-        self, run_id: str, name: str, config: Mapping[str, Any] | None = None, span: Span | None = None
-    ) -> None:
+        self, run_id: str, name: str, config: Mapping[str, Any] | None = None, span: Span | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self.id = run_id
         self.name = name
+        self.labels = dict(labels or {})
+        self.attributes = {conventions.RUN_ID: run_id, conventions.RUN_NAME: name, **self.labels}
         _begin_use()
         self.config = config
         self._recorded = None if config is None else _snapshot(config)
@@ -81,7 +89,7 @@ class Run:
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Run, (self.id, self.name, self.config)
+        return Run, (self.id, self.name, self.config, None, self.labels)
 
     def __repr__(self) -> str:
         return f"Run(id={self.id!r}, name={self.name!r})"
@@ -169,10 +177,11 @@ class Execution:
         joined = current_run()
         run_id = identity.next_id() if joined is None else joined.id
         try:
-            self.run = Run(run_id, name, environment.plain_config(config) if config is not None else None)
+            plain = environment.plain_config(config) if config is not None else None
         except Exception as error:
             health.internal_error("configuration of a run", error)
-            self.run = Run(run_id, name)
+            plain = None
+        self.run = Run(run_id, name, plain, labels=None if joined is None else joined.labels)
 
     def open(self) -> None:
         """Start the span, make the run current, and tell processes to come."""
@@ -211,9 +220,7 @@ class Execution:
         current = context.get_current()
         if self._outermost and not trace.get_current_span(current).get_span_context().is_valid:
             current = propagation.extract_environment(propagation.inherited_environment(), current)
-        current = baggage.set_baggage(conventions.RUN_ID, self.run.id, current)
-        current = baggage.set_baggage(conventions.RUN_NAME, self.run.name, current)
-        return context.set_value(RUN_KEY, self.run, current)
+        return context_with(self.run, current)
 
     def _note(self, error: BaseException | None) -> None:
         if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
@@ -249,10 +256,18 @@ class Execution:
             return
 
 
+def context_with(run: Run, base: Context) -> Context:
+    """Return a context in which a run is current, here and in the processes that are started in it."""
+    changed = baggage.set_baggage(conventions.RUN_ID, run.id, base)
+    changed = baggage.set_baggage(conventions.RUN_NAME, run.name, changed)
+    if run.labels:
+        changed = baggage.set_baggage(conventions.RUN_LABELS, urlencode(run.labels), changed)
+    return context.set_value(RUN_KEY, run, changed)
+
+
 def _start_span(run: Run, run_context: Context) -> Span:
-    attributes = {conventions.RUN_ID: run.id, conventions.RUN_NAME: run.name}
     try:
-        return instruments.tracer.start_span(f"run {run.name}", run_context, attributes=attributes)
+        return instruments.tracer.start_span(f"run {run.name}", run_context, attributes=run.attributes)
     except Exception as error:  # an SDK that the application set up, its samplers and processors, may do anything
         health.internal_error("start of a span", error)
         return trace.INVALID_SPAN
@@ -270,8 +285,10 @@ def inherited() -> Run | None:
     except Exception as error:
         health.internal_error("reading of the environment", error)
         return None
-    name = carried.get(conventions.RUN_NAME) if carried.get(conventions.RUN_ID) == run_id else None
-    return Run(run_id, str(name or run_id))
+    if carried.get(conventions.RUN_ID) != run_id:
+        return Run(run_id, run_id)
+    labels = dict(parse_qsl(str(carried.get(conventions.RUN_LABELS, ""))))
+    return Run(run_id, str(carried.get(conventions.RUN_NAME) or run_id), labels=labels)
 
 
 def _snapshot(config: Mapping[str, Any]) -> Any:

@@ -53,14 +53,14 @@ class Luggage:
 
     Args:
         carrier: Environment variables of the caller's trace, baggage and run.
-        run: Id and name of the caller's run, or None.
+        run: Id, name and labels of the caller's run, or None.
         setup: Id of the run whose folder the caller writes to, and the arguments of its `configure`; None: it has
             none.
         riders: Each with what it sends.
     """
 
     carrier: dict[str, str]
-    run: tuple[str, str] | None
+    run: tuple[str, str, dict[str, str]] | None
     setup: tuple[str, dict[str, Any]] | None
     riders: tuple[tuple[Any, object], ...]
 
@@ -96,7 +96,7 @@ def depart(riders: Sequence[Rider] = ()) -> Departure:
     boarded = ((rider, rider.board()) for rider in riders)
     luggage = Luggage(
         carrier,
-        None if run is None else (run.id, run.name),
+        None if run is None else (run.id, run.name, run.labels),
         _setup(),
         tuple((rider, payload) for rider, payload in boarded if payload is not None),
     )
@@ -148,7 +148,10 @@ def _arrive(luggage: Luggage) -> Context:
     if luggage.setup is not None:
         _configure(*luggage.setup)
     context = propagation.extract_environment(luggage.carrier)
-    return context if luggage.run is None else context_api.set_value(RUN_KEY, Run(*luggage.run), context)
+    if luggage.run is None:
+        return context
+    run_id, name, labels = luggage.run
+    return context_api.set_value(RUN_KEY, Run(run_id, name, labels=labels), context)
 
 
 def _setup() -> tuple[str, dict[str, Any]] | None:

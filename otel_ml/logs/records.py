@@ -115,7 +115,13 @@ class RecordFactory:
         run = item(context, RUN_KEY)
         if not isinstance(run, Run):
             run = inherited()
-        fields["otelRunID"] = "" if run is None else run.id
+        if run is None:
+            fields["otelRunID"] = ""
+            return
+        fields["otelRunID"] = run.id
+        labels = run.labels
+        if labels:  # after the run's id, where a caller's `extra` is
+            fields.update(labels)
 
     def _reaches_root(self, name: str) -> bool:
         """Whether a record of a logger goes up to the root logger, with the handler there, as nearly all do."""

@@ -4,6 +4,6 @@ cdef object RUN_KEY, Run, get_context, inherited
 
 cdef class RunAttributes:
     cdef object _on_run
-    cdef dict _attributes
+    cdef set _known
 
     cpdef start(self, span, parent_context=*)

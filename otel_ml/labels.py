@@ -1,0 +1,53 @@
+"""Labels: what other tools call this execution, on every span and log record inside of it.
+
+A stage of DVC, a run of MLflow, a job of Hydra, a trial of Optuna, a flow run of Prefect: each integration says its
+name once, and everything inside carries it beside the run's id, in threads, tasks and processes too. That is how one
+name leads to all others.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import Token
+from pathlib import Path
+
+from opentelemetry import context as context_api
+from opentelemetry.context import Context
+
+from otel_ml.execution import Run, context_with, current_run, process_run_id
+
+
+def label(labels: Mapping[str, str]) -> Token[Context]:
+    """Put labels on everything from now on, in this thread or task, until `context.detach` is given what it returns.
+
+    Where no run is open, the process's own run is what carries them.
+
+    Args:
+        labels: Values by name, a constant of `otel_ml.conventions`. A value replaces an outer one of the same name.
+
+    Returns:
+        A token for `opentelemetry.context.detach`.
+    """
+    run = current_run()
+    merged = {**({} if run is None else run.labels), **labels}
+    if run is None:
+        labelled_run = Run(process_run_id(), Path(sys.argv[0]).stem or "python", labels=merged)
+    else:
+        labelled_run = Run(run.id, run.name, run.config, run._span, merged)
+    return context_api.attach(context_with(labelled_run, context_api.get_current()))
+
+
+@contextmanager
+def labelled(labels: Mapping[str, str]) -> Iterator[None]:
+    """Put labels on everything inside of the block; see `label`.
+
+    Args:
+        labels: Values by name.
+    """
+    token = label(labels)
+    try:
+        yield
+    finally:
+        context_api.detach(token)
