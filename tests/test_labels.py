@@ -22,7 +22,8 @@ def test_spans_inside_carry_the_labels_and_those_outside_do_not(
     """Of all that are open; the innermost goes before, and what ends takes nothing else with it."""
     with otel_ml.run("nightly"):
         with labelled(STAGE), otel_ml.step("outer"):
-            with labelled(TRIAL | {conventions.DVC_STAGE: "other"}), otel_ml.step("inner"), otel_ml.run("joined"):
+            inner = labelled(TRIAL | {conventions.DVC_STAGE: "other"})
+            with inner, otel_ml.step("inner"), otel_ml.run("joined"):
                 joined = current_run()
         with otel_ml.step("after"):
             after = current_run()
