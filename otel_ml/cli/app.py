@@ -72,6 +72,24 @@ def show(
     show_run(run, directory=directory, logs=logs, limit=limit)
 
 
+@app.command()
+def find(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Id of a run, trace, MLflow run or Prefect run, a DVC stage, a Hydra job, an Optuna trial (study#7).",
+            metavar="NAME",
+        ),
+    ],
+    directory: Directory = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print lists of names by attribute.")] = False,
+) -> None:
+    """Find what every other tool calls an execution, whichever of its names you have."""
+    from otel_ml.cli.find import find as find_names  # noqa: PLC0415
+
+    find_names(name, directory=directory, as_json=as_json)
+
+
 @app.command(
     context_settings={
         "allow_interspersed_args": False,
