@@ -14,9 +14,11 @@ cdef class Subject:
     cdef public Spec spec
     cdef public bint is_fit
     cdef dict _known, _worth
+    cdef tuple _last
 
     cdef bint is_worth_span(self, inside) except -1
 
+    @cython.locals(last=tuple)
     cdef attributes(self, step, data)
 
 cdef class Call:
