@@ -7,7 +7,7 @@ from otel_ml.primitives cimport derived, nanoseconds, ticks, wall_ns
 from otel_ml.series cimport Series
 
 cdef Instruments instruments
-cdef object INTERNAL, INVALID_SPAN, SPAN_KEY, get_context
+cdef object INTERNAL, INVALID_SPAN, SPAN_KEY, _OK, get_context
 
 cdef class Spec:
     cdef public object attributes, code, histogram, logger, metric_attributes, span_name

@@ -20,6 +20,7 @@ from otel_ml.primitives import derived, nanoseconds, ticks, wall_ns
 from otel_ml.series import Series
 
 INTERNAL: Final = SpanKind.INTERNAL
+_OK: Final = conventions.OK
 
 
 class Spec:
@@ -100,7 +101,7 @@ class Operation:
         self._series = series
         self._token = self._context = self._ended_ns = self._error_type = self._failure = None
         self._started_ns = 0
-        self._status = conventions.OK
+        self._status = _OK
         self._items = 0
         self.span = INVALID_SPAN
         try:

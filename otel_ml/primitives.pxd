@@ -4,6 +4,8 @@ cpdef Py_ssize_t bucket(tuple bounds, double value)
 cpdef object blank(object kind)
 cpdef object item(object mapping, object key)
 cpdef object derived(object context, object key, object value)
+cpdef put(object context, object key, object value)
+cpdef object bound(object function, object instance)
 cpdef bint is_uuid(str text) except -1
 cpdef str hex_digits(object number, Py_ssize_t size)
 cpdef untrack(item)

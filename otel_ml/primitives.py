@@ -6,6 +6,7 @@ import re
 import time
 from bisect import bisect_left
 from contextvars import ContextVar
+from types import MethodType
 from typing import Any, Final
 
 from opentelemetry.context import Context
@@ -16,6 +17,11 @@ blank: Final[Any] = object.__new__
 item: Final[Any] = dict.get
 """Return what a dictionary has under a key, or None."""
 
+put: Final[Any] = dict.__setitem__
+"""Change a context that nobody has seen yet."""
+
+bound: Final[Any] = MethodType
+"""Return a method: a function with its first argument."""
 
 set_variable: Final[Any] = ContextVar.set
 """Give a context variable a value; return the token that undoes it."""

@@ -87,6 +87,7 @@ cdef extern from *:
     void otel_ml_track(object item) noexcept
     bint otel_ml_is_uuid(object text) noexcept
     object otel_ml_hex_digits(object number, Py_ssize_t size)
+    object otel_ml_bound "PyMethod_New"(object function, object instance)
     object otel_ml_blank(object kind, object no_arguments)
     object otel_ml_blank_like(object other, object no_arguments)
 
@@ -127,6 +128,16 @@ cpdef object derived(object context, object key, object value):
     PyDict_Update(made, context)
     PyDict_SetItem(made, key, value)
     return made
+
+
+cpdef put(object context, object key, object value):
+    """Change a context that nobody has seen yet."""
+    PyDict_SetItem(context, key, value)
+
+
+cpdef object bound(object function, object instance):
+    """Return a method: a function with its first argument."""
+    return otel_ml_bound(function, instance)
 
 
 cpdef bint is_uuid(str text) except -1:

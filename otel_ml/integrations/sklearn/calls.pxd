@@ -4,9 +4,11 @@ from otel_ml.capture cimport rows_and_columns
 from otel_ml.instruments cimport Instruments
 from otel_ml.integrations.sklearn.step_names cimport name_of
 from otel_ml.operations cimport Operation, Spec
-from otel_ml.primitives cimport item
+from otel_ml.primitives cimport bound, item, put
 
-cdef object CALL_KEY, Context, _subjects, get_context
+cdef object CALL_KEY, Context, FunctionType, MethodType, get_context
+cdef dict _subjects
+cdef Py_ssize_t _MOST_CALLS
 cdef Instruments instruments
 
 cdef class Subject:
@@ -47,6 +49,7 @@ cdef class WatchedMethod:
     cdef dict __dict__
     cdef public object original
     cdef dict _known
+    cdef WatchedFunction _plain
 
     cdef _watched(self, function)
 

@@ -10,7 +10,7 @@ import functools
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import MethodType
+from types import FunctionType, MethodType
 from typing import Any, Final, cast
 
 from opentelemetry import context as context_api
@@ -26,11 +26,12 @@ from otel_ml.integrations.sklearn.progress import Progress, begin_fit
 from otel_ml.integrations.sklearn.step_names import name_of
 from otel_ml.loggers import own_logger
 from otel_ml.operations import Operation, Spec
-from otel_ml.primitives import item
+from otel_ml.primitives import bound, item, put
 
 CALL_KEY: Final = context_api.create_key("otel_ml.estimator")
 """Where a context keeps the innermost `Call` that it is in."""
 
+_MOST_CALLS: Final = policy.MOST_CALLS
 _MOST_CLASSES = 256
 _MOST_SHAPES = 64
 _MOST_FUNCTIONS = 64
@@ -69,7 +70,7 @@ class Subject:
         self.is_fit = method in policy.FITTING
         self.spec = Spec(f"{kind.__name__}.{method}", _logger, _histogram, named, named)
         self._known: dict[Any, Any] = {}
-        self._last: tuple[Any, Any, Any, Any, Any, Any] = (None, None, None, None, None, None)
+        self._last: tuple[Any, Any, Any, Any, Any] = (None, None, None, None, None)
         self._worth: dict[type[Any] | None, bool] = {}
 
     def is_worth_span(self, inside: type[Any] | None) -> bool:
@@ -81,11 +82,11 @@ class Subject:
 
     def attributes(self, step: str | None, data: Any) -> Any:
         """Return the attributes of a span: those of the call before where they are the same, as they most often are."""
-        rows, columns = rows_and_columns(data)
-        kind, dtype = type(data), getattr(data, "dtype", None)
+        kind, shape, dtype = type(data), getattr(data, "shape", None), getattr(data, "dtype", None)
         last = self._last
-        if last[0] is kind and last[1] is dtype and last[2] is step and last[3] == rows and last[4] == columns:
-            return last[5]  # a dtype takes as long to be hashed as all of this
+        if last[0] is kind and last[1] is dtype and last[2] is step and type(shape) is tuple and last[3] == shape:
+            return last[4]  # to hash a dtype takes as long as all of this
+        rows, columns = rows_and_columns(data)
         described = kind, rows, columns, dtype
         found = self._known.get((step, described))
         if found is None:
@@ -94,7 +95,7 @@ class Subject:
             named = {} if step is None else {conventions.ESTIMATOR_STEP: step}
             attributes = {**self.spec.attributes, **named, **facts.input_attributes(described)}
             found = self._known[step, described] = clean(attributes)
-        self._last = (kind, dtype, step, rows, columns, found)
+        self._last = (kind, dtype, step, shape, found)
         return found
 
 
@@ -133,7 +134,7 @@ class Call:
         operation.begin(subject.spec, attributes, subject.spec.series)
         current = get_context()
         if current is not context and type(current) is Context:
-            dict.__setitem__(current, CALL_KEY, self)  # made just now: nobody has it yet, and one copy less is made
+            put(current, CALL_KEY, self)  # made just now, so one copy less is made
         if subject.is_fit:
             try:
                 self._begin_fit(data)
@@ -198,17 +199,20 @@ class WatchedMethod:
     def __init__(self, original: Any) -> None:
         functools.update_wrapper(cast("Any", self), original)
         self.original = original
+        self._plain = WatchedFunction(original) if type(original) is FunctionType else None
         self._known: dict[Any, WatchedFunction] = {}
 
     def __get__(self, instance: Any, owner: type | None) -> Any:
-        bound = self.original.__get__(instance, owner)
-        if instance is None or type(bound) is not MethodType or bound.__self__ is not instance:
-            return bound
-        function = bound.__func__
+        if self._plain is not None and instance is not None:
+            return bound(self._plain, instance)
+        given = self.original.__get__(instance, owner)
+        if instance is None or type(given) is not MethodType or given.__self__ is not instance:
+            return given
+        function = given.__func__
         found = self._known.get(function)
         if found is None:
             found = self._watched(function)
-        return MethodType(found, instance)
+        return bound(found, instance)
 
     def __getattr__(self, name: str) -> Any:
         if name == "original":  # a copy that is not filled yet
@@ -287,7 +291,7 @@ def begin(estimator: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, 
                 outer.hidden += 1
             return None
         if outer is not None:
-            if outer.children >= policy.MOST_CALLS:
+            if outer.children >= _MOST_CALLS:
                 outer.hidden += 1
                 return None
             outer.children += 1
