@@ -56,7 +56,7 @@ def copied(config: Any) -> dict[str, Any]:
     inherited = propagation.inherited_environment()
     return {
         "config": config,
-        "overrides": _hydra_overrides(),
+        "overrides": hydra_overrides(),
         "variables": {name: value for name, value in inherited.items() if _is_relevant(name)},
         "arguments": list(sys.orig_argv),
         "modules": frozenset(name.partition(".")[0] for name in list(sys.modules)) - sys.stdlib_module_names,
@@ -70,8 +70,7 @@ def described(copy: Mapping[str, Any]) -> dict[str, Any]:
     What cannot be known (no repository, no seed) is absent.
     """
     description = {
-        **described_config(copy["config"]),
-        conventions.RUN_OVERRIDES: masked_arguments(copy["overrides"]),
+        **described_config(copy["config"], copy["overrides"]),
         conventions.RUN_COMMAND: shlex.join(masked_arguments(copy["arguments"]))[:_LONGEST_COMMAND],
         conventions.RUN_ENVIRONMENT: masked_variables(copy["variables"]),
         conventions.RUN_PACKAGES: package_versions(copy["modules"]),
@@ -86,11 +85,17 @@ def described(copy: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in description.items() if value not in (None, [], {})}
 
 
-def described_config(config: Any) -> dict[str, Any]:
-    """Return the masked configuration and its seed, by attribute name; `config` is plain bounded data or None."""
+def described_config(config: Any, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the masked configuration, its seed and what was overridden, by attribute name.
+
+    Args:
+        config: Plain bounded data, or None.
+        overrides: Hydra's.
+    """
+    description: dict[str, Any] = {conventions.RUN_OVERRIDES: masked_arguments(overrides)} if overrides else {}
     if config is None:
-        return {}
-    description = {conventions.RUN_CONFIG: redaction.current().value(config)}
+        return description
+    description[conventions.RUN_CONFIG] = redaction.current().value(config)
     seed = _seed(config)
     return description if seed is None else {**description, conventions.RUN_SEED: seed}
 
@@ -178,8 +183,8 @@ def _working_directory() -> str | None:
         return None
 
 
-def _hydra_overrides() -> list[str]:
-    """Return what the command line of a Hydra application overrode, if this is one."""
+def hydra_overrides() -> list[str]:
+    """Return what the command line of a Hydra application overrode, or a sweep for one of its jobs, if this is one."""
     hydra = sys.modules.get("hydra.core.hydra_config")
     if hydra is None or not hydra.HydraConfig.initialized():
         return []

@@ -66,20 +66,22 @@ class Run:
         config: Its configuration as plain data, or None.
         span: Its span; None when it is a run of a parent process.
         labels: What else is on everything inside, by name: see `otel_ml.labels`.
+        entered: Whether a `run` was entered for it; if not, it only carries labels, and a `run` inside is the first.
 
     Attributes:
         attributes: What its spans have: id, name and labels.
     """
 
-    __slots__ = ("_lock", "_recorded", "_span", "_status", "attributes", "config", "id", "labels", "name")
+    __slots__ = ("_lock", "_recorded", "_span", "_status", "attributes", "config", "entered", "id", "labels", "name")
 
     def __init__(
         self, run_id: str, name: str, config: Mapping[str, Any] | None = None, span: Span | None = None,
-        labels: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None, *, entered: bool = True,
     ) -> None:  # fmt: skip
         self.id = run_id
         self.name = name
         self.labels = dict(labels or {})
+        self.entered = entered
         self.attributes = {conventions.RUN_ID: run_id, conventions.RUN_NAME: name, **self.labels}
         _begin_use()
         self.config = config
@@ -144,6 +146,12 @@ def current_run(in_context: Context | None = None) -> Run | None:
     return found if isinstance(found, Run) else inherited()
 
 
+def is_inside() -> bool:
+    """Whether a `run` was entered around the caller, in this process or where its work came from."""
+    found = context.get_current().get(RUN_KEY)
+    return isinstance(found, Run) and found.entered
+
+
 def process_run_id() -> str:
     """Return the run id of this process: the one handed down, else the one that its first run has or will have."""
     handed_down = inherited()
@@ -169,7 +177,7 @@ class Execution:
         self.closed = False
         self._began = time.monotonic()
         self._seconds = 0.0
-        self._outermost = RUN_KEY not in context.get_current()
+        self._outermost = not is_inside()
         self._cleanup = ExitStack()
         self._tokens: tuple[Token[Context], Token[Execution | None]] | None = None
         if self._outermost:

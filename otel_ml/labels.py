@@ -16,7 +16,7 @@ from pathlib import Path
 from opentelemetry import context as context_api
 from opentelemetry.context import Context
 
-from otel_ml.execution import Run, context_with, current_run, process_run_id
+from otel_ml.execution import Run, context_with, current_run, is_inside, process_run_id
 
 
 def label(labels: Mapping[str, str]) -> Token[Context]:
@@ -33,9 +33,9 @@ def label(labels: Mapping[str, str]) -> Token[Context]:
     run = current_run()
     merged = {**({} if run is None else run.labels), **labels}
     if run is None:
-        labelled_run = Run(process_run_id(), Path(sys.argv[0]).stem or "python", labels=merged)
+        labelled_run = Run(process_run_id(), Path(sys.argv[0]).stem or "python", labels=merged, entered=False)
     else:
-        labelled_run = Run(run.id, run.name, run.config, run._span, merged)
+        labelled_run = Run(run.id, run.name, run.config, run._span, merged, entered=is_inside())
     return context_api.attach(context_with(labelled_run, context_api.get_current()))
 
 

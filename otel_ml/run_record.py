@@ -39,7 +39,8 @@ def start(span: Span, run_context: Context, name: str, config: Any, *, outermost
         run_context: The context in which the span is current.
         name: Name of the run.
         config: Plain bounded configuration or None.
-        outermost: Whether the process is to be described, too; a run inside another only tells its configuration.
+        outermost: Whether the process is to be described, too; a run inside another only tells its configuration
+            and overrides.
     """
     if not span.is_recording() and not _logger.isEnabledFor(logging.INFO):
         return None
@@ -47,7 +48,7 @@ def start(span: Span, run_context: Context, name: str, config: Any, *, outermost
     if outermost:
         describe = functools.partial(environment.described, environment.copied(config))
     elif config is not None:
-        describe = functools.partial(environment.described_config, config)
+        describe = functools.partial(environment.described_config, config, environment.hydra_overrides())
     else:
         return None
     thread = threading.Thread(

@@ -118,19 +118,23 @@ def state_directories(directory: Path | None) -> list[Path]:
 
 
 def _options(kind: type[Options], given: object, origins: dict[str, str]) -> Options | None:
-    """Fill the fields that were left at their default from the environment; False turns the part off."""
+    """Fill the fields that were left at their default from the environment; False turns the part off.
+
+    In a mapping, which is what a config file holds, what is said is said, also where it is the default.
+    """
+    said: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
     if given is False:
         origins[kind.__name__] = "argument"
         return None
-    if given is None:
-        given = kind()
+    if given is None or isinstance(given, Mapping):
+        given = kind(**_known(kind, said))
     if not isinstance(given, kind):
         name = kind.__name__
         raise ConfigurationError(name.lower(), given, f"otel_ml.{name}(...) or False")
     result = given
     for option in dataclasses.fields(kind):
         path = f"{kind.__name__}.{option.name}"
-        if getattr(given, option.name) != option.default:
+        if option.name in said or getattr(given, option.name) != option.default:
             origins[path] = "argument"
             continue
         found = environment_table.read(path)
@@ -143,6 +147,14 @@ def _options(kind: type[Options], given: object, origins: dict[str, str]) -> Opt
         except ConfigurationError as error:
             environment_table.reject(variable, str(value), error.expected)
     return result
+
+
+def _known(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    names = [option.name for option in dataclasses.fields(kind)]
+    for name in values:
+        if name not in names:
+            raise ConfigurationError(kind.__name__.lower(), name, f"one of {', '.join(names)}")
+    return dict(values)
 
 
 def _logs(arguments: Mapping[str, Any], origins: dict[str, str]) -> tuple[Logs | None, bool]:

@@ -36,10 +36,10 @@ class LogFile:
     """
 
     def __init__(self, directory: Path, service: str, options: Logs) -> None:
-        self._directory = directory
+        self._directory = directory.absolute()  # it is opened later, when the program may be elsewhere
         self._name = re.sub(r"[^A-Za-z0-9._-]", "_", service).lstrip(".")[:100] or "service"
         self._options = options
-        self._archive = Archive(directory, self._name, options)
+        self._archive = Archive(self._directory, self._name, options)
         self._descriptor: int | None = None
         self._pid = 0
         self._path = directory

@@ -1,0 +1,1 @@
+"""Configs for Hydra; a package, because Hydra reads configs from packages only."""
