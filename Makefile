@@ -27,8 +27,8 @@ PURE_TESTS := $(addprefix tests/, audit/test_bell.py audit/test_chain.py audit/t
 	audit/test_recorder.py audit/test_sealing.py export/test_encoding_queue.py integrations/sklearn logs metrics spans tracing \
 	test_capture.py test_correlation.py test_current_span.py test_decorators.py test_worker.py)
 
-SOURCES := $(shell find otel_ml -name __pycache__ -prune -o -print) $(wildcard README.md) LICENSE
-CHECKED := otel_ml tests $(wildcard benchmarks scripts examples grafana)
+SOURCES := $(shell find otel_ml hydra_plugins -name __pycache__ -prune -o -print) $(wildcard README.md) LICENSE
+CHECKED := otel_ml hydra_plugins tests $(wildcard benchmarks scripts examples grafana)
 
 .PHONY: help demo install test sdk-test sklearn-test sklearn-test-oldest lint typecheck format docs docs-check dashboards stack-env stack-test stack-load \
 	bench soak clean

@@ -49,6 +49,31 @@ def test_without_a_run_the_process_run_carries_them(captured_telemetry: Captured
     assert current_run() is None
 
 
+def test_a_run_inside_of_labels_alone_is_the_first_one(tmp_path: Path) -> None:
+    """It is described in full, it ends with a record, and its sub-processes find it and the labels."""
+    done = run_python(
+        """
+        import os, otel_ml
+        from otel_ml import conventions
+        from otel_ml.labels import labelled
+        with otel_ml.configure(directory="state", audit=False):
+            with labelled({conventions.DVC_STAGE: "train"}), otel_ml.run("first") as run:
+                assert os.environ["OTEL_ML_RUN_ID"] == run.id
+                assert "train" in os.environ["BAGGAGE"]
+                with labelled({conventions.OPTUNA_TRIAL: "s#1"}), otel_ml.run("inner"):
+                    pass
+        """,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    _, lines = recorded(tmp_path)
+    events = {line.get(conventions.EVENT_NAME): line for line in lines}
+    assert {conventions.RUN_STARTED, conventions.RUN_ENDED} <= events.keys()
+    assert conventions.RUN_PACKAGES in events[conventions.RUN_STARTED]
+    assert [line[conventions.DVC_STAGE] for line in events.values() if conventions.DVC_STAGE in line] == ["train"] * 2
+    assert len([line for line in lines if "ended" in line["message"]]) == 1
+
+
 def test_processes_of_every_kind_take_them_over(tmp_path: Path) -> None:
     """A sub-process by its environment, a worker by what goes with its work."""
     (tmp_path / "child.py").write_text(

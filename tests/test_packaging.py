@@ -46,10 +46,13 @@ def test_a_child_process_takes_the_installed_package(working_directory: Path) ->
 
 
 def test_the_wheel_holds_the_package_and_nothing_else() -> None:
-    """Installing adds modules, the marker of a typed package, metadata and one command: no tests, no data."""
+    """Installing adds modules, the marker of a typed package, configs for Hydra, metadata and one command: no tests."""
     installed = [path for path in DISTRIBUTION.files or [] if path.suffix != ".pyc"]
     package = [path for path in installed if path.parts[0] == "otel_ml"]
-    others = {path.parts[0] for path in installed} - {"otel_ml"}
+    plugin = [path for path in installed if path.parts[0] == "hydra_plugins"]
+    others = {path.parts[0] for path in installed} - {"otel_ml", "hydra_plugins"}
+    assert {path.parts[1] for path in plugin} == {"otel_ml_search_path"}  # nobody may own the folder above
+    assert {path.suffix for path in plugin} == {".py", ".yaml"}
     compiled = [path for path in package if path.suffix in (".so", ".pyd")]
     assert {path.suffix for path in package} - {path.suffix for path in compiled} == {".py", ".typed"}
     assert all(path.with_name(path.name.partition(".")[0] + ".py") in package for path in compiled)

@@ -13,7 +13,9 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from opentelemetry import context as context_api
 
@@ -59,10 +61,7 @@ class OtelMlCallback(Callback):
         self._arguments = _arguments({} if settings is None else settings)
         resolve(self._arguments)  # now: to Hydra, what a hook raises is no more than a warning
         self._luggage: Luggage | None = None
-        self._travelled = False
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _travelled=True)  # a launcher has sent it to another process
+        self._home = _PROCESS
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Configure, before Hydra changes the working directory."""
@@ -73,8 +72,9 @@ class OtelMlCallback(Callback):
         """Configure, and open the run that all jobs are below."""
         with _survived():
             self._begin(config)
+            opened = _Opened()
             with _as_current(config):
-                _enter(ExitStack(), f"{config.hydra.job.name} multirun", config)
+                opened.enter(f"{config.hydra.job.name} multirun", config)
             self._luggage = luggage.depart().luggage
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -85,16 +85,17 @@ class OtelMlCallback(Callback):
     def on_job_start(self, config: DictConfig, *, task_function: TaskFunction, **kwargs: Any) -> None:
         """Open the job's run."""
         with _survived():
-            stack = ExitStack()
-            if self._travelled and self._luggage is not None:
+            if self._is_abroad():
                 _abandon()
+            opened = _Opened()
+            if self._is_abroad() and self._luggage is not None:
                 context = Shipment(self._luggage, context_api.get_current)()
-                stack.callback(context_api.detach, context_api.attach(context))
+                opened.stack.callback(context_api.detach, context_api.attach(context))
             _keep_level()
             number = OmegaConf.select(config, "hydra.job.num")
             name = config.hydra.job.name if number is None else f"{config.hydra.job.name}#{number}"
-            stack.enter_context(labelled({conventions.HYDRA_JOB: name}))
-            _enter(stack, name, config)
+            opened.stack.enter_context(labelled({conventions.HYDRA_JOB: name}))
+            opened.enter(name, config)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Close the job's run with what it raised; what a worker recorded is delivered, for workers are killed."""
@@ -102,35 +103,50 @@ class OtelMlCallback(Callback):
             # The public `return_value` raises, and prints, what the job raised.
             _leave(job_return._return_value if job_return.status == JobStatus.FAILED else None)
             telemetry = configuration.active()
-            if self._travelled and telemetry is not None:
+            if self._is_abroad() and telemetry is not None:
                 telemetry.flush(luggage.FLUSH_SECONDS)
 
     def _begin(self, config: DictConfig) -> None:
         _abandon()
-        with _without_handlers(config):
-            configuration.configure(**self._arguments)
+        if self._arguments or configuration.active() is None:
+            with _without_handlers(config):
+                configuration.configure(**self._arguments)
+
+    def _is_abroad(self) -> bool:
+        """Whether a launcher has sent this object to another process."""
+        return self._home != _PROCESS
 
 
-_open: list[tuple[Run, ExitStack]] = []
-"""Runs that one hook opened and another one will close, innermost last."""
+class _Opened:
+    """What one hook opens and another one closes."""
+
+    def __init__(self) -> None:
+        self.stack = ExitStack()
+        self.run: Run | None = None
+        _open.append(self)  # whatever goes wrong with it, there is something to close
+
+    def enter(self, name: str, config: DictConfig) -> None:
+        """Enter a run, inside of what is on the stack."""
+        self.run = self.stack.enter_context(run(name, config=_task_config(config)))
+        carried = propagation.export_environment(context_api.get_current())  # sub-processes belong to this job
+        self.stack.callback(propagation.withdraw_environment, carried)
+        atexit.unregister(_abandon)
+        atexit.register(_abandon)  # after `configure` was, so that it is called before
+
+
+_open: list[_Opened] = []
+"""Innermost last."""
+
+_PROCESS = uuid4().hex
+"""Tells processes apart, also those of other machines; a fork has it in common with its parent, as the context."""
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_open.clear)
 
 
-def _enter(stack: ExitStack, name: str, config: DictConfig) -> None:
-    """Open a run; what is on the stack already is undone after it."""
-    entered = stack.enter_context(run(name, config=_task_config(config)))
-    carried = propagation.export_environment(context_api.get_current())  # sub-processes belong to this job
-    stack.callback(propagation.withdraw_environment, carried)
-    _open.append((entered, stack))
-    atexit.unregister(_abandon)
-    atexit.register(_abandon)  # after `configure` was, so that it is called before
-
-
 def _leave(error: BaseException | None) -> None:
     if _open:
-        _open.pop()[1].__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
+        _open.pop().stack.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
 
 
 def _abandon() -> None:
@@ -140,8 +156,8 @@ def _abandon() -> None:
     """
     error = getattr(sys, "last_value", None)
     while _open:
-        if error is None:
-            _open[-1][0].mark_failed("SystemExit", "the program ended inside of it")
+        if error is None and (current := _open[-1].run) is not None:
+            current.mark_failed("SystemExit", "the program ended inside of it")
         _leave(error)
 
 
@@ -209,4 +225,7 @@ def _arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     for name in arguments:
         if name not in _NAMES:
             raise ConfigurationError(GROUP, name, f"one of {', '.join(_NAMES)}")
+    for holder in (arguments, arguments.get("logs"), arguments.get("audit")):
+        if isinstance(holder, dict) and isinstance(holder.get("directory"), str):
+            holder["directory"] = str(Path(holder["directory"]).expanduser().absolute())  # a job may be elsewhere
     return arguments
