@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -27,11 +28,10 @@ from otel_ml.redaction import current as current_redactor
 from otel_ml.redaction import use as use_redactor
 from otel_ml.settings import Settings, resolve, state_directories, writable_directory
 from otel_ml.spans import setup as trace_setup
-from otel_ml.telemetry import Pipeline, Telemetry
+from otel_ml.telemetry import Pipeline, Telemetry, activate, active
 
 _logger = own_logger()
 _lock = threading.Lock()
-_active: Telemetry | None = None
 
 
 def configure(
@@ -79,22 +79,19 @@ def configure(
     """
     arguments = {key: value for key, value in locals().items() if value is not None}
     settings = resolve(arguments)
-    global _active  # noqa: PLW0603  providers are global, so their configuration is
     with _lock:
-        if _active is not None and _active.provisional and arguments and settings != _active.settings:
-            _active.shutdown()  # what a program says itself goes before what was set up around it
-        if _active is not None and not _active.closed:
-            if settings != _active.settings:
-                _warn_unchanged(settings, _active.settings)
-            return _active
-        _active = _inert(settings) if settings.disabled else _start(settings)
-        _active.arguments = arguments
-        return _active
-
-
-def active() -> Telemetry | None:
-    """Return the telemetry of this process; None before `configure` and after `shutdown`."""
-    return None if _active is None or _active.closed else _active
+        current = active()
+        if current is not None and current.provisional and arguments and settings != current.settings:
+            current.shutdown()  # what a program says itself goes before what was set up around it
+            current = None
+        if current is not None:
+            if settings != current.settings:
+                _warn_unchanged(settings, current.settings)
+            return current
+        telemetry = _inert(settings) if settings.disabled else _start(settings)
+        telemetry.recipe = partial(configure, **arguments)
+        activate(telemetry)
+        return telemetry
 
 
 def configure_from_environment() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import util
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from opentelemetry.context import Context
 from otel_ml import execution, health, propagation
 from otel_ml.execution import RUN_KEY, Run, current_run
 from otel_ml.identity import RUN_ID_VARIABLE
+from otel_ml.telemetry import Telemetry, active
 
 FLUSH_SECONDS = 5.0
 """Seconds that a batch of tasks waits at most for what it recorded to be delivered."""
@@ -54,14 +56,13 @@ class Luggage:
     Args:
         carrier: Environment variables of the caller's trace, baggage and run.
         run: Id, name and labels of the caller's run, or None.
-        setup: Id of the run whose folder the caller writes to, and the arguments of its `configure`; None: it has
-            none.
+        setup: Id of the run whose folder the caller writes to, and its call of `configure`; None: it has none.
         riders: Each with what it sends.
     """
 
     carrier: dict[str, str]
     run: tuple[str, str, dict[str, str]] | None
-    setup: tuple[str, dict[str, Any]] | None
+    setup: tuple[str, partial[Telemetry]] | None
     riders: tuple[tuple[Any, object], ...]
 
 
@@ -154,50 +155,43 @@ def _arrive(luggage: Luggage) -> Context:
     return context_api.set_value(RUN_KEY, Run(run_id, name, labels=labels), context)
 
 
-def _setup() -> tuple[str, dict[str, Any]] | None:
+def _setup() -> tuple[str, partial[Telemetry]] | None:
     """Return what sets up another process like this one; None: nothing is set up here."""
-    from otel_ml import configuration  # noqa: PLC0415  the SDK loads when it is configured
-
-    telemetry = configuration.active()
-    if telemetry is None:
+    telemetry = active()
+    if telemetry is None or telemetry.recipe is None:
         return None
     if telemetry.sendable is None:
-        telemetry.sendable = dict(_sendable(telemetry.arguments.items()))
-    directory = telemetry.directory.parent.absolute()
-    return execution.process_run_id(), {"directory": directory, **telemetry.sendable}
+        arguments = _sendable(telemetry.recipe.keywords)
+        directory = telemetry.directory.parent.absolute()
+        telemetry.sendable = partial(telemetry.recipe.func, **{**arguments, "directory": directory})
+    return execution.process_run_id(), telemetry.sendable
 
 
-def _sendable(arguments: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:
-    for name, value in arguments:
-        if name == "directory":
-            continue
+def _sendable(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    found = {}
+    for name, value in arguments.items():
         try:
             pickle.dumps(value)
         except Exception as error:
             health.warn_once(f"worker:{name}", "workers do not get configure(%s=): %s", name, error)
             continue
-        yield name, value
+        found[name] = value
+    return found
 
 
-def _configure(run_id: str, arguments: dict[str, Any]) -> None:
+def _configure(run_id: str, recipe: partial[Telemetry]) -> None:
     """Set up a process that has no telemetry yet."""
-    if type(trace.get_tracer_provider()).__name__ != "ProxyTracerProvider":
-        return
-    from otel_ml import configuration  # noqa: PLC0415  as above
-
-    if configuration.active() is None:
+    if type(trace.get_tracer_provider()).__name__ == "ProxyTracerProvider" and active() is None:
         os.environ.setdefault(RUN_ID_VARIABLE, run_id)
         execution.inherited.cache_clear()
-        telemetry = configuration.configure(**arguments)
+        telemetry = recipe()
         util.Finalize(telemetry, telemetry.shutdown, exitpriority=100)  # a worker's end is `os._exit`, without atexit
 
 
 def _deliver() -> None:
     """Have what was recorded here leave the process, which may be killed at any time."""
     try:
-        from otel_ml import configuration  # noqa: PLC0415  as above
-
-        telemetry = configuration.active()
+        telemetry = active()
         if telemetry is not None:
             telemetry.flush(FLUSH_SECONDS)
             return

@@ -6,10 +6,11 @@ import atexit
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing import util
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from otel_ml import health
 from otel_ml.settings import Settings
@@ -35,6 +36,20 @@ class Pipeline(Protocol):
         ...
 
 
+_current: Telemetry | None = None
+
+
+def active() -> Telemetry | None:
+    """Return the telemetry of this process; None before `configure` and after `shutdown`."""
+    return None if _current is None or _current.closed else _current
+
+
+def activate(telemetry: Telemetry) -> None:
+    """Make a telemetry that of this process."""
+    global _current  # noqa: PLW0603  providers are global, so their configuration is
+    _current = telemetry
+
+
 class Telemetry:
     """The telemetry of this process, from `configure` to `shutdown`. Also a context manager.
 
@@ -46,8 +61,8 @@ class Telemetry:
         on_close: Called after the pipelines ended.
 
     Attributes:
-        arguments: Those of `configure`, for processes that are to be set up like this one.
-        sendable: Those of them that can be pickled; None: nobody has looked.
+        recipe: The call of `configure` that made it, for processes that are to be set up like this one.
+        sendable: What of it can be pickled; None: nobody has looked.
         provisional: Whether a `configure` of the program replaces this; so after `opentelemetry-instrument`.
     """
 
@@ -62,8 +77,8 @@ class Telemetry:
         self.settings = settings
         self.directory = directory
         self.notes = notes
-        self.arguments: dict[str, Any] = {}
-        self.sendable: dict[str, Any] | None = None
+        self.recipe: partial[Telemetry] | None = None
+        self.sendable: partial[Telemetry] | None = None
         self.provisional = False
         self._pipelines = pipelines
         self._on_close = list(on_close)

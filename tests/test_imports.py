@@ -27,14 +27,15 @@ INSTRUMENTATION = (
     {"environment", "operations", "variants"},
     {"run_record"},
     {"execution"},
-    {"runs", "wrappers"},
+    {"labels", "runs", "wrappers"},
     {"predictions", "steps"},
     {"decorators"},
 )
 DISTRO = (
     {"settings", "manifest", "sdk_compat", "termination"},
     {"telemetry", "tracing"},
-    {"export"},
+    {"export", "luggage"},
+    {"processes"},
     {"audit", "metrics", "logs", "spans"},
     {"configuration"},
     {"distro", "integrations", "testing"},

@@ -25,6 +25,7 @@ from otel_ml.labels import labelled
 from otel_ml.luggage import Luggage, Shipment
 from otel_ml.runs import Run, run
 from otel_ml.settings import resolve
+from otel_ml.telemetry import active
 
 try:
     from hydra.core.hydra_config import HydraConfig
@@ -102,13 +103,13 @@ class OtelMlCallback(Callback):
         with _survived():
             # The public `return_value` raises, and prints, what the job raised.
             _leave(job_return._return_value if job_return.status == JobStatus.FAILED else None)
-            telemetry = configuration.active()
+            telemetry = active()
             if self._is_abroad() and telemetry is not None:
                 telemetry.flush(luggage.FLUSH_SECONDS)
 
     def _begin(self, config: DictConfig) -> None:
         _abandon()
-        if self._arguments or configuration.active() is None:
+        if self._arguments or active() is None:
             with _without_handlers(config):
                 configuration.configure(**self._arguments)
 
@@ -200,7 +201,7 @@ def _without_handlers(config: DictConfig) -> Iterator[None]:
 
 def _keep_level() -> None:
     """Set the root logger's level again if one was asked for: `hydra/job_logging` has set its own."""
-    telemetry = configuration.active()
+    telemetry = active()
     if telemetry is not None and telemetry.settings.level_given and telemetry.settings.logs is not None:
         logging.getLogger().setLevel(telemetry.settings.logs.level)
 
