@@ -13,6 +13,10 @@ from otel_ml import health
 
 _CHUNK = 4096  # PIPE_BUF on Linux: a pipe that select calls writable takes this much without blocking
 _STALL = 2.0  # seconds to wait for a reader before lines are dropped
+_ERASE = b"\r\x1b[2K"
+
+bars: set[object] = set()
+"""What draws a terminal's last line again and again: our lines go where that line is, and it is drawn below them."""
 
 
 class StreamSink:
@@ -56,6 +60,8 @@ class StreamSink:
             return
         if self._pid != os.getpid():  # a fork: the parent finishes its line itself
             self._rest, self._pid = b"", os.getpid()
+        if bars and os.isatty(descriptor):
+            lines = [_ERASE + line for line in lines]
         self._rest = self._send(descriptor, self._rest)
         for position, line in enumerate(lines):
             unsent = line if self._rest else self._send(descriptor, line)

@@ -12,7 +12,7 @@ from opentelemetry.trace import Span
 
 from otel_ml import conventions, health
 from otel_ml.capture import rows_and_columns
-from otel_ml.integrations.sklearn.bar import Bar
+from otel_ml.integrations.bar import Bar
 from otel_ml.loggers import own_logger
 
 INTERVAL = 10.0
