@@ -16,6 +16,7 @@ from otel_ml.runs import Run, current_run, run
 if TYPE_CHECKING:
     from otel_ml import audit
     from otel_ml.configuration import configure
+    from otel_ml.integrations import mlflow, optuna
     from otel_ml.integrations.sklearn import SklearnInstrumentor
     from otel_ml.telemetry import Telemetry
 
@@ -34,6 +35,8 @@ __all__ = [
     "configure",
     "current_run",
     "inference",
+    "mlflow",
+    "optuna",
     "run",
     "step",
 ]
@@ -49,6 +52,8 @@ def __getattr__(name: str) -> Any:
         return configure
     if name == "audit":
         return importlib.import_module("otel_ml.audit")
+    if name in ("mlflow", "optuna"):
+        return importlib.import_module(f"otel_ml.integrations.{name}")
     if name == "Telemetry":
         from otel_ml.telemetry import Telemetry  # noqa: PLC0415
 

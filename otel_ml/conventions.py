@@ -257,3 +257,48 @@ ESTIMATOR_BUCKETS: Final = (
     1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0,
 )  # fmt: skip
 """Bucket bounds of the estimator duration histogram, seconds: 100 us to 1 h, for one row and for a night's search."""
+
+TRACE_ID: Final = "otel_ml.trace_id"
+"""Trace that a run of MLflow was started in, lower-case hex. A tag of that run."""
+
+OPTUNA_STUDY: Final = "otel_ml.optuna.study"
+"""Name of an Optuna study. On the spans and log records of its optimization and of its trials."""
+
+OPTUNA_TRIALS: Final = "otel_ml.optuna.trials"
+"""Trials that an optimization was asked for, or that it made. On its span, and on its last log record."""
+
+OPTUNA_JOBS: Final = "otel_ml.optuna.jobs"
+"""Threads that an optimization was asked for. On its span."""
+
+OPTUNA_NUMBER: Final = "otel_ml.optuna.number"
+"""Number of an Optuna trial in its study. On its span and log records."""
+
+OPTUNA_PARAMETERS: Final = "otel_ml.optuna.parameters"
+"""Masked and bounded parameters of a trial, or of the best one of a study. On log records, and as JSON on spans."""
+
+OPTUNA_VALUE: Final = "otel_ml.optuna.value"
+"""Value of a trial of a study with one objective. On its span and log records."""
+
+OPTUNA_VALUES: Final = "otel_ml.optuna.values"
+"""Values of a trial of a study with several objectives. On its span and log records."""
+
+OPTUNA_STATE: Final = "otel_ml.optuna.state"
+"""How a trial ended: `complete`, `pruned` or `fail`. On its span and log records."""
+
+OPTUNA_STEP: Final = "otel_ml.optuna.step"
+"""Last step that a trial reported a value of: the one where it was pruned, if it was. On its span and log records."""
+
+OPTUNA_DURATION: Final = "otel_ml.optuna.duration"
+"""Wall-clock seconds of a trial. On its span and log records."""
+
+OPTUNA_BEST_NUMBER: Final = "otel_ml.optuna.best.number"
+"""Number of the best trial of a study with one objective. On the span and the last log record of an optimization."""
+
+OPTUNA_BEST_VALUE: Final = "otel_ml.optuna.best.value"
+"""Value of that trial. On the span and the last log record of an optimization."""
+
+OPTUNA_TRIAL_ENDED: Final = "otel_ml.optuna.trial.end"
+"""`event.name` of the log record of a trial."""
+
+OPTUNA_STUDY_ENDED: Final = "otel_ml.optuna.study.end"
+"""`event.name` of the log record of an optimization."""

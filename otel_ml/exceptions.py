@@ -11,7 +11,15 @@ from otel_ml import redaction, stack_text
 from otel_ml.redaction import Redactor
 
 _MARK = "__otel_ml_recorded__"
-_OWN_MODULES = frozenset({"otel_ml.wrappers", "otel_ml.quick_call", "otel_ml.decorators", "otel_ml.runs"})
+_OWN_MODULES = frozenset(
+    {
+        "otel_ml.wrappers",
+        "otel_ml.quick_call",
+        "otel_ml.decorators",
+        "otel_ml.runs",
+        "otel_ml.integrations.optuna.optimization",
+    }
+)
 _FRAMES = 60
 _TEXT_LIMIT = 32 * 1024
 

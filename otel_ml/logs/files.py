@@ -37,7 +37,7 @@ class LogFile:
 
     def __init__(self, directory: Path, service: str, options: Logs) -> None:
         self._directory = directory.absolute()  # it is opened later, when the program may be elsewhere
-        self._name = re.sub(r"[^A-Za-z0-9._-]", "_", service).lstrip(".")[:100] or "service"
+        self._name = base_name(service)
         self._options = options
         self._archive = Archive(self._directory, self._name, options)
         self._descriptor: int | None = None
@@ -111,6 +111,11 @@ class LogFile:
             number += 1
         self._path.rename(f"{self._path}.{number}")
         return True
+
+
+def base_name(service: str) -> str:
+    """Return what the names of a service's log files begin with."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", service).lstrip(".")[:100] or "service"
 
 
 @contextmanager

@@ -1,0 +1,85 @@
+"""How an integration gets into its library: when that is imported, and what it puts there can be taken out again."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from wrapt import register_post_import_hook  # comes with opentelemetry-instrumentation
+
+from otel_ml import health
+
+Undo = Callable[[], None]
+
+
+def when_imported(module: str, patch: Callable[[], Sequence[Undo]]) -> Undo:
+    """Patch a library now, or as soon as the program imports it.
+
+    Args:
+        module: Name of the library's module.
+        patch: Patches it, and returns what undoes that.
+
+    Returns:
+        A function that undoes it, or keeps it from being done.
+    """
+    undo: list[Undo] = []
+    ended = False
+
+    def begin(_: object = None) -> None:
+        if ended:
+            return
+        try:
+            undo.extend(patch())
+        except Exception as error:  # it must not keep the program from importing the library
+            health.internal_error(f"instrumentation of {module}", error)
+
+    def stop() -> None:
+        nonlocal ended
+        ended = True
+        while undo:
+            undo.pop()()
+
+    if module in sys.modules:
+        begin()
+    else:
+        register_post_import_hook(begin, module)
+    return stop
+
+
+def replace(owners: Sequence[Any], name: str, around: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Undo:
+    """Put a function in the place of one of a library.
+
+    Args:
+        owners: Modules or classes that have it; all of them the same one.
+        name: Its name there.
+        around: Returns what takes its place, given the original.
+
+    Returns:
+        A function that puts the original back, where nobody else has replaced ours since.
+    """
+    original = getattr(owners[0], name)
+    replacement = functools.wraps(original)(around(original))
+    for owner in owners:
+        setattr(owner, name, replacement)
+
+    def undo() -> None:
+        for owner in owners:
+            if getattr(owner, name) is replacement:
+                setattr(owner, name, original)
+
+    return undo
+
+
+def require(module: str) -> None:
+    """Raise a `MissingExtraError` unless a library is installed whose extra has its name.
+
+    Args:
+        module: Name of the library's module.
+    """
+    if importlib.util.find_spec(module) is None:
+        from otel_ml.audit.extras import MissingExtraError  # noqa: PLC0415  not needed where all is well
+
+        raise MissingExtraError(module, module, f"for otel_ml.{module}")
