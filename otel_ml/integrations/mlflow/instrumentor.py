@@ -10,7 +10,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 from otel_ml import health
 from otel_ml.errors import ConfigurationError
 from otel_ml.integrations import console
-from otel_ml.integrations.mlflow import active_run, log_file, own_traces
+from otel_ml.integrations.mlflow import active_run, autolog, log_file, own_traces
 from otel_ml.integrations.mlflow import tags as run_tags
 from otel_ml.integrations.patches import Undo, replace, require, when_imported
 
@@ -47,6 +47,7 @@ class MlflowInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 
     def _instrument(self, **kwargs: Any) -> None:
         _undo.append(when_imported("mlflow", _patch))
+        _undo.append(when_imported("mlflow.sklearn", autolog.patch))
 
     def _uninstrument(self, **kwargs: Any) -> None:
         while _undo:

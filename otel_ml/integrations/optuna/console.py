@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from logging import getLogger
+
 from otel_ml.integrations.console import has_pipeline
 
+logger = getLogger("optuna")
 _taken: list[bool] = []
 
 
@@ -14,6 +17,9 @@ def take_over() -> None:
 
         logging.disable_default_handler()
         logging.enable_propagation()
+        for handler in logger.handlers[:]:
+            if type(handler).__module__.startswith("optuna."):  # of its bar, there while that is shown
+                logger.removeHandler(handler)
         _taken[:] = [True]
 
 

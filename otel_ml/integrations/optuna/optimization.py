@@ -85,7 +85,6 @@ class Optimization:
 
     def __enter__(self) -> None:
         try:
-            console.take_over()
             self._run_id = mlflow_run.active()
             attributes = {conventions.OPTUNA_STUDY: self._name, conventions.OPTUNA_JOBS: self._jobs}
             if self._total is not None:
@@ -104,7 +103,7 @@ class Optimization:
         self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            console.take_over()  # Optuna's own bar switches its handler on when it closes
+            console.take_over()  # and when it closes, another
             self._finish_left()
             if error is not None and exceptions.is_cancellation(error):
                 self._span.set_attribute(conventions.STATUS, conventions.CANCELLED)
@@ -134,6 +133,8 @@ class Optimization:
     def _opened(self, trial: Any) -> OpenTrial | None:
         try:
             number = trial.number
+            if not self._states and not self._open:
+                console.take_over()  # Optuna's own bar has switched a handler on by now
             asked.forget(self._study, number)
             opened = OpenTrial(self._name, number, self._context)
             self._open[number] = opened

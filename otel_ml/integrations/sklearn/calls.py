@@ -219,6 +219,14 @@ class WatchedMethod:
             raise AttributeError(name)
         return getattr(self.original, name)
 
+    def __eq__(self, other: object) -> bool:
+        return (
+            other is self or other is self.original
+        )  # MLflow's autolog takes no method that its class shows otherwise
+
+    def __hash__(self) -> int:
+        return hash(self.original)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return copy.copy, (self.original,)  # which returns a function as it is: no name of ours in the pickle
 
