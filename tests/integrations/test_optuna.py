@@ -191,6 +191,8 @@ undo = telemetry._on_close[0]()  # threads of pools get no context of ours now, 
 study = optuna.create_study(study_name="two", directions=["minimize", "maximize"])
 with otel_ml.run("nightly"):
     study.optimize(objective, n_trials=12, n_jobs=3)
+    assert study.user_attrs[conventions.RUN_ID] == otel_ml.current_run().id
+    assert len(study.user_attrs[conventions.TRACE_ID]) == 32
     log.info("after")
 
 asked = optuna.create_study(study_name="asked")
@@ -368,6 +370,35 @@ def test_lines_go_above_the_bar_of_a_study(tmp_path: Path) -> None:
     assert [row for row in shown if "━" in row] == []
     assert [len([row for row in shown if f"line {number} " in row]) for number in range(4)] == [1, 1, 1, 1]
     assert all(re.match(r"\d\d:\d\d:\d\d\.\d{3} ", row) for row in shown if row), shown
+
+
+def test_a_program_without_a_line_of_ours_is_watched(tmp_path: Path) -> None:
+    """`otel-ml run` finds the instrumentor; a trial's label goes to the workers that it starts."""
+    (tmp_path / "tune.py").write_text(
+        "import optuna\n"
+        "from sklearn.dummy import DummyRegressor\n"
+        "from sklearn.model_selection import cross_val_score\n"
+        "def objective(trial):\n"
+        "    X, y = [[n] for n in range(12)], list(range(12))\n"
+        "    trial.suggest_float('x', 0, 1)\n"
+        "    return float(cross_val_score(DummyRegressor(), X, y, cv=2, n_jobs=2).mean())\n"
+        "if __name__ == '__main__':\n"
+        "    optuna.create_study(study_name='plain').optimize(objective, n_trials=2)\n"
+    )
+    environ = {name: value for name, value in os.environ.items() if not is_ambient(name)}
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "otel-ml"), "run", "--", sys.executable, "tune.py"],
+        cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "state").mkdir()
+    (folder,) = (tmp_path / ".otel_ml").glob("*-*-*")
+    folder.rename(tmp_path / "state" / folder.name)
+    spans, lines = recorded(tmp_path)
+    assert sorted(trials(spans)) == sorted(told(lines)) == [0, 1]
+    fits = [attributes(span)[LABEL] for span in spans if span["name"] == "DummyRegressor.fit"]
+    assert sorted(fits) == ["plain#0"] * 2 + ["plain#1"] * 2
+    assert len({span["traceId"] for span in spans}) == 1
 
 
 def test_a_wrong_option_and_a_missing_library_are_said(tmp_path: Path) -> None:

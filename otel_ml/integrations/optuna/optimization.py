@@ -19,6 +19,7 @@ from opentelemetry import trace
 from otel_ml import capture, conventions, exceptions, health
 from otel_ml.instruments import instruments
 from otel_ml.integrations.bar import Bar
+from otel_ml.integrations.known_as import added, known_as
 from otel_ml.integrations.optuna import asked, console, mlflow_run
 from otel_ml.integrations.optuna.trials import OpenTrial, as_json, logger
 from otel_ml.operations import record_failure
@@ -77,6 +78,9 @@ class Optimization:
         self._lock = threading.Lock()
         self._cleanup = ExitStack()
         self._bar: Bar | None = None
+        self._span: trace.Span = trace.INVALID_SPAN
+        self._context = context_api.get_current()
+        self._run_id: str | None = None
         self._shows = sys.stderr.isatty() if options.progress is None else options.progress
         callbacks = [self._ended, *(arguments["callbacks"] or ())]
         if self._shows:
@@ -85,7 +89,6 @@ class Optimization:
 
     def __enter__(self) -> None:
         try:
-            self._run_id = mlflow_run.active()
             attributes = {conventions.OPTUNA_STUDY: self._name, conventions.OPTUNA_JOBS: self._jobs}
             if self._total is not None:
                 attributes[conventions.OPTUNA_TRIALS] = self._total
@@ -93,6 +96,9 @@ class Optimization:
             self._cleanup.callback(self._span.end)
             self._context = trace.set_span_in_context(self._span)
             self._cleanup.callback(context_api.detach, context_api.attach(self._context))
+            self._run_id = mlflow_run.active()
+            for name, value in added(self._study.user_attrs, known_as()).items():
+                self._study.set_user_attr(name, value)
             if self._shows:
                 self._bar = Bar(f"optimize {self._name}", self._total)
                 self._cleanup.callback(self._bar.end)
