@@ -415,14 +415,18 @@ def test_what_is_switched_off_stays_off_and_what_the_user_has_set_holds(tmp_path
     assert done.returncode == 0, done.stderr[-4000:]
 
 
-def test_a_store_that_is_away_costs_nothing_but_a_warning(tmp_path: Path) -> None:
+def test_a_store_that_is_away_costs_nothing_but_warnings(tmp_path: Path) -> None:
     """The exception is MLflow's own, the label is gone, and the program goes on."""
+    pytest.importorskip("optuna")
     body = """
 telemetry = begin()
 import mlflow
 mlflow.set_tracking_uri("sqlite:///mlflow.db")
 run = mlflow.start_run()
 mlflow.set_tracking_uri("http://127.0.0.1:9")
+import optuna
+otel_ml.optuna.instrument(progress=False)
+optuna.create_study(study_name="away").optimize(lambda trial: 1.0, n_trials=3)
 try:
     mlflow.end_run()
 except mlflow.exceptions.MlflowException:
@@ -435,7 +439,8 @@ else:
     _, lines = recorded(tmp_path)
     assert working(lines) == {"after": None}
     warnings = [line["message"] for line in lines if line["logger"] == "otel_ml" and line["level"] == "WARNING"]
-    assert len(warnings) == 1 and "did not become an artifact" in warnings[0]
+    assert len(warnings) == 2
+    assert "did not take optuna_value of a study" in warnings[0] and "did not become an artifact" in warnings[1]
 
 
 def test_without_mlflow_it_is_said_how_to_install_it() -> None:

@@ -118,6 +118,13 @@ with otel_ml.run("nightly"), otel_ml.step("tune"):
     else:
         raise AssertionError
     study.optimize(objective, 0)
+
+    def raising(study, trial):
+        raise RuntimeError("of a callback")
+    try:
+        study.optimize(lambda trial: 9.0, 1, callbacks=[raising])
+    except RuntimeError:
+        pass
 """
 
 
@@ -126,7 +133,8 @@ def test_a_trial_is_a_span_and_a_line_however_it_ends(tmp_path: Path) -> None:
     spans, lines = ran(tmp_path, ENDS)
     by_id = {span["spanId"]: span for span in spans}
     found, said = trials(spans), told(lines)
-    assert sorted(found) == sorted(said) == list(range(7))
+    assert sorted(found) == sorted(said) == list(range(8))
+    assert found.pop(7).get("status", {}).get("code") is None  # the exception was a callback's
     states = {number: attributes(span)[conventions.OPTUNA_STATE] for number, span in found.items()}
     assert states == {0: "complete", 1: "pruned", 2: "fail", 3: "fail", 4: "complete", 5: "fail", 6: "fail"}
     for number, span in found.items():
@@ -148,8 +156,8 @@ def test_a_trial_is_a_span_and_a_line_however_it_ends(tmp_path: Path) -> None:
     assert failed == {2, 3, 5}
     assert attributes(found[6])[conventions.STATUS] == conventions.CANCELLED
     errors = [line for line in lines if line["level"] == "ERROR"]
-    assert [(line[LABEL], line["exception"]["type"]) for line in errors] == [
-        ("churn#2", "ValueError"), ("churn#5", "ZeroDivisionError"),
+    assert [(line.get(LABEL), line["exception"]["type"]) for line in errors] == [
+        ("churn#2", "ValueError"), ("churn#5", "ZeroDivisionError"), (None, "RuntimeError"),
     ]  # fmt: skip
     assert errors[0]["function"] == "objective" and "otel_ml" not in errors[0]["exception"]["stacktrace"]
     assert "hunter2" not in json.dumps([list(found.values()), list(said.values()), errors])
@@ -164,17 +172,20 @@ def test_a_trial_is_a_span_and_a_line_however_it_ends(tmp_path: Path) -> None:
 def test_a_study_is_a_span_with_its_best_trial(tmp_path: Path) -> None:
     """And fails as the exception that leaves it says."""
     spans, lines = ran(tmp_path, ENDS)
-    first, interrupted, empty = (span for span in spans if span["name"] == "optimize churn")
+    first, interrupted, empty, called_back = (span for span in spans if span["name"] == "optimize churn")
     own = attributes(first)
     assert (own[conventions.OPTUNA_TRIALS], own[conventions.OPTUNA_BEST_NUMBER]) == ("9", "4")
     assert (own[conventions.OPTUNA_BEST_VALUE], own[conventions.ERROR_TYPE]) == (1.6, "ZeroDivisionError")
     assert attributes(interrupted)[conventions.STATUS] == conventions.CANCELLED
     assert empty.get("status", {}).get("code") is None
+    assert attributes(called_back)[conventions.ERROR_TYPE] == "RuntimeError"
+    assert attributes(trials(spans)[7])[conventions.OPTUNA_VALUE] == 9
     ends = [line["message"] for line in lines if line.get("event.name") == conventions.OPTUNA_STUDY_ENDED]
     assert ends == [
         "optimize churn: 6 trials (2 complete, 3 fail, 1 pruned), best #4 with value 1.6",
         "optimize churn: 1 trials (1 fail), best #4 with value 1.6",
         "optimize churn: 0 trials (none), best #4 with value 1.6",
+        "optimize churn: 1 trials (1 complete), best #4 with value 1.6",
     ]
 
 
@@ -283,10 +294,15 @@ def objective(trial):
             found.append(inner.info.run_id)
     return trial.number / 2
 
+def callback(study, trial):
+    if trial.number == 4:
+        with mlflow.start_run() as inner:
+            found.append(inner.info.run_id)
+
 found = []
 study = optuna.create_study(study_name="churn")
 with mlflow.start_run() as run:
-    study.optimize(objective, n_trials=5, n_jobs=2)
+    study.optimize(objective, n_trials=5, n_jobs=2, callbacks=[callback])
     trial = study.ask()
     study.tell(trial, 7.0)
 client = mlflow.MlflowClient()
@@ -295,7 +311,8 @@ assert sorted((point.step, point.value) for point in history) == [(1, 0.5), (2, 
 data = client.get_run(run.info.run_id).data
 assert data.metrics["optuna_best_value"] == 0.5
 assert data.params == {"optuna_best_x": str(study.best_params["x"]), "optuna_best_password": "[redacted]"}
-assert client.get_run(found[0]).data.tags[conventions.OPTUNA_TRIAL] == "churn#3"
+tags = {client.get_run(run_id).data.tags[conventions.OPTUNA_TRIAL] for run_id in found}
+assert tags == {"churn#3", "churn#4"}, tags
 """
     spans, _ = ran(tmp_path, body, MLFLOW_DISABLE_TELEMETRY="true")
     assert {attributes(span).get(conventions.MLFLOW_RUN_ID) is None for span in trials(spans).values()} == {False}

@@ -95,10 +95,10 @@ def _started(start_run: Callable[..., Any]) -> Callable[..., Any]:
     def started(*args: Any, **kwargs: Any) -> Any:
         run = start_run(*args, **kwargs)
         try:
+            active_run.enter(run.info.run_id)
             own_traces.keep()
             log_file.remember()
             run_tags.complete(run)
-            active_run.enter(run.info.run_id)
         except Exception as error:
             health.internal_error("start of an MLflow run", error)
         return run

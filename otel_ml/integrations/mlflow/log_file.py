@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
 FOLDER = "logs"
 """Folder of a run's artifacts that the files are in."""
-
-_FLUSH_SECONDS = 2.0
 
 
 @dataclass
@@ -46,8 +45,7 @@ def store(run_id: str) -> None:
     if not options.enabled or not _last:
         return
     telemetry = _last[0]
-    if not telemetry.closed:
-        telemetry.flush(_FLUSH_SECONDS)
+    _flush()
     import mlflow  # noqa: PLC0415  the program has imported it
 
     client = mlflow.MlflowClient()
@@ -56,6 +54,15 @@ def store(run_id: str) -> None:
             client.log_artifact(run_id, str(path), FOLDER)
         except Exception as error:  # the store may be away: the run ends all the same
             health.warn_once("mlflow:log_file", "%s did not become an artifact of the MLflow run: %s", path.name, error)
+
+
+def _flush() -> None:
+    """Have what was logged so far written; an endpoint that spans go to is not waited for."""
+    from otel_ml.logs.handler import Handler  # noqa: PLC0415  as above
+
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, Handler):
+            handler.flush()
 
 
 def _files(telemetry: Telemetry) -> list[Path]:

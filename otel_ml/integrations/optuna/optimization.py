@@ -82,7 +82,7 @@ class Optimization:
         self._context = context_api.get_current()
         self._run_id: str | None = None
         self._shows = sys.stderr.isatty() if options.progress is None else options.progress
-        callbacks = [self._ended, *(arguments["callbacks"] or ())]
+        callbacks = [*(arguments["callbacks"] or ()), self._ended]  # the others are inside of the trial
         if self._shows:
             arguments["show_progress_bar"] = False  # one bar, above which log lines go
         arguments["func"], arguments["callbacks"] = self._try, callbacks
@@ -176,7 +176,7 @@ class Optimization:
             opened.finish(frozen, late=late)
 
     def _finish_left(self) -> None:
-        """End the trials that no callback came for: their exception is on its way to the caller."""
+        """End the trials that no call of `_ended` came for: an exception is on its way to the caller."""
         if not self._open:
             return
         known = {frozen.number: frozen for frozen in self._study.get_trials(deepcopy=False)}

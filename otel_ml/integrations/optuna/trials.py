@@ -55,7 +55,7 @@ class OpenTrial:
             context_api.detach(token)
 
     def enter(self) -> None:
-        """Make it current in this thread, until it is finished: Optuna's own line of it is inside too."""
+        """Make it current in this thread, until it is finished: Optuna's line of it and callbacks are inside too."""
         self._outside, self._thread = context_api.get_current(), threading.get_ident()
         context_api.attach(self._inside)
 
