@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -127,13 +128,16 @@ def _ended(end_run: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _tagged(create_run: Callable[..., Any]) -> Callable[..., Any]:
-    def tagged(
-        self: Any, experiment_id: Any, start_time: Any = None, tags: Any = None, *args: Any, **kwargs: Any
-    ) -> Any:
+    signature = inspect.signature(create_run)
+
+    def tagged(*args: Any, **kwargs: Any) -> Any:
         try:
-            tags = {**run_tags.current(), **(tags or {})}
+            call = signature.bind(*args, **kwargs)
+            call.arguments["tags"] = {**run_tags.current(), **(call.arguments.get("tags") or {})}
         except Exception as error:
-            health.internal_error("tags of an MLflow run", error)
-        return create_run(self, experiment_id, start_time, tags, *args, **kwargs)
+            if not isinstance(error, TypeError):  # wrong arguments are MLflow's to refuse
+                health.internal_error("tags of an MLflow run", error)
+            return create_run(*args, **kwargs)
+        return create_run(*call.args, **call.kwargs)
 
     return tagged
