@@ -9,9 +9,9 @@ from otel_ml.integrations.patches import Undo
 
 def has_pipeline() -> bool:
     """Whether our log pipeline may show lines on a console."""
-    from otel_ml import configuration  # noqa: PLC0415  the SDK loads when it is configured
+    from otel_ml.telemetry import active  # noqa: PLC0415  the SDK loads when it is configured
 
-    telemetry = configuration.active()
+    telemetry = active()
     logs = None if telemetry is None else telemetry.settings.logs
     return logs is not None and logs.format != "none"
 

@@ -28,9 +28,9 @@ _last: list[Telemetry] = []
 
 def remember() -> None:
     """Take note of the telemetry of this process: at its exit it may end before a run of MLflow does."""
-    from otel_ml import configuration  # noqa: PLC0415  the SDK loads when it is configured
+    from otel_ml.telemetry import active  # noqa: PLC0415  the SDK loads when it is configured
 
-    telemetry = configuration.active()
+    telemetry = active()
     if telemetry is not None:
         _last[:] = [telemetry]
 

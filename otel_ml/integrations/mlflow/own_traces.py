@@ -10,9 +10,9 @@ _set_here: list[str] = []
 
 def keep() -> None:
     """Have them go to MLflow's store while spans of ours go to an OTLP endpoint; what the user has set holds."""
-    from otel_ml import configuration  # noqa: PLC0415  the SDK loads when it is configured
+    from otel_ml.telemetry import active  # noqa: PLC0415  the SDK loads when it is configured
 
-    telemetry = configuration.active()
+    telemetry = active()
     exports = telemetry is not None and "otlp" in telemetry.settings.exporters["traces"]
     if exports and VARIABLE not in os.environ:
         os.environ[VARIABLE] = "false"
