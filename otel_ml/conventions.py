@@ -302,3 +302,42 @@ OPTUNA_TRIAL_ENDED: Final = "otel_ml.optuna.trial.end"
 
 OPTUNA_STUDY_ENDED: Final = "otel_ml.optuna.study.end"
 """`event.name` of the log record of an optimization."""
+
+DVC_EXPERIMENT: Final = "otel_ml.dvc.experiment"
+"""Name of the experiment of DVC (`dvc exp run`) that a stage runs in. A label, as above."""
+
+DVC_OUTCOME: Final = "otel_ml.dvc.outcome"
+"""What `dvc repro` did with a stage: `ran`, `skipped` or `restored` from its run cache. On its span and log record."""
+
+DVC_COMMAND: Final = "otel_ml.dvc.command"
+"""Masked command of a DVC stage. On its span."""
+
+DVC_DEPS: Final = "otel_ml.dvc.deps"
+"""Path, hash and size of what a DVC stage depends on, as in `dvc.lock`. On its span as JSON, and on its log record."""
+
+DVC_OUTS: Final = "otel_ml.dvc.outs"
+"""Path, hash and size of what a DVC stage made, as in `dvc.lock`. On its span as JSON, and on its log record."""
+
+DVC_STAGE_ENDED: Final = "otel_ml.dvc.stage.end"
+"""`event.name` of the log record that says what became of a DVC stage."""
+
+STEP_INPUTS_DESCRIBED: Final = "otel_ml.step.inputs.described"
+"""Size, SHA-256, rows, columns and schema of each file that a step reads, as JSON. On its span."""
+
+STEP_OUTPUTS_DESCRIBED: Final = "otel_ml.step.outputs.described"
+"""Size, SHA-256, rows, columns and schema of each file that a step wrote, as JSON. On its span."""
+
+STEP_ARGUMENTS: Final = "otel_ml.step.arguments"
+"""Masked and bounded arguments of a function that `otel-ml step --call` calls, as JSON. On its span."""
+
+STEP_COMMAND: Final = "otel_ml.step.command"
+"""Masked command line of a step that is a command. On its span."""
+
+ARTIFACT_READ: Final = "otel_ml.artifact.read"
+"""`event.name` of the log record of a file or folder that a step reads."""
+
+ARTIFACT_WRITTEN: Final = "otel_ml.artifact.write"
+"""`event.name` of the log record of a file or folder that a step wrote."""
+
+ARTIFACT: Final = "otel_ml.artifact"
+"""Description of that file or folder: path, size, SHA-256, rows, columns, schema. On that log record."""

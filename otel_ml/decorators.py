@@ -13,6 +13,7 @@ from otel_ml.instruments import instruments
 from otel_ml.loggers import own_logger
 from otel_ml.operations import Spec
 from otel_ml.predictions import PredictionSpec, feature_getter
+from otel_ml.step_files import FileSpec
 from otel_ml.steps import Step
 
 P = ParamSpec("P")
@@ -54,8 +55,10 @@ def step(
     Args:
         name: Name of the step; default: the function's qualified name without its enclosing functions.
         attributes: Put on every span of the step.
-        inputs: Paths that the step reads; put on the span as `otel_ml.step.inputs`.
-        outputs: Paths that the step writes; put on the span as `otel_ml.step.outputs`.
+        inputs: Paths that the step reads: on the span, and described there and in an INFO record each, with size,
+            SHA-256, and for tables rows, columns and schema.
+        outputs: Paths that the step writes: the same when it has returned, and saved beside each as `<path>.meta.json`.
+            Files are read where the step is called, an async one too, but not when nothing is set up to record it.
 
     Returns:
         The wrapped function when used bare or inline, else an object that is a decorator and a context manager.
@@ -66,23 +69,35 @@ def step(
     if name is not None and not isinstance(name, str):
         return step()(_decorable("step", name))
     _check_attributes("step", attributes)
-    fixed = dict(attributes or {})
-    for key, paths in ((conventions.STEP_INPUTS, inputs), (conventions.STEP_OUTPUTS, outputs)):
-        if paths:
-            fixed[key] = _paths(key, paths)
+    files = {
+        key: _paths(key, paths)
+        for key, paths in ((conventions.STEP_INPUTS, inputs), (conventions.STEP_OUTPUTS, outputs))
+        if paths
+    }
 
     def spec_for(function: Callable[..., Any] | None) -> Spec:
-        title = name or _title(function, "step")
-        return Spec(
-            span_name=title,
-            logger=_step_logger,
-            histogram=_step_histogram,
-            attributes={conventions.STEP_NAME: title, **_code_attributes(function), **fixed},
-            metric_attributes={conventions.STEP_NAME: title},
-            code=_code(function),
-        )
+        return step_spec(name or _title(function, "step"), function, attributes or {}, files)
 
     return Step(spec_for)
+
+
+def step_spec(
+    title: str, function: Callable[..., Any] | None, attributes: Mapping[str, Any], files: Mapping[str, list[str]]
+) -> Spec:
+    """Return what begins each call of a step.
+
+    Args:
+        title: Name of the step.
+        function: What is decorated; None for a block.
+        attributes: Of every span.
+        files: What it reads and writes, by the name of the attribute that has the paths.
+    """
+    every = {conventions.STEP_NAME: title, **_code_attributes(function), **attributes, **files}
+    of_metric, code = {conventions.STEP_NAME: title}, _code(function)
+    if not files:
+        return Spec(title, _step_logger, _step_histogram, every, of_metric, code)
+    inputs, outputs = (files.get(key, []) for key in (conventions.STEP_INPUTS, conventions.STEP_OUTPUTS))
+    return FileSpec(title, _step_logger, _step_histogram, every, of_metric, code, inputs, outputs)
 
 
 @overload

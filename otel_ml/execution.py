@@ -35,6 +35,8 @@ RUN_KEY = context.create_key("otel_ml.run")
 """Key of the current `Run` in an OpenTelemetry context."""
 
 _logger = own_logger("run")
+_LABELS = {"DVC_STAGE": conventions.DVC_STAGE, "DVC_EXP_NAME": conventions.DVC_EXPERIMENT}
+"""Environment variables that are labels, in the processes of a stage of DVC."""
 _innermost: ContextVar[Execution | None] = ContextVar("otel_ml.run", default=None)
 _failed = threading.Event()
 _waiting: list[Callable[[], object]] | None = []
@@ -283,20 +285,24 @@ def _start_span(run: Run, run_context: Context) -> Span:
 
 @functools.cache
 def inherited() -> Run | None:
-    """Return the run that the parent process handed down, read from the environment once; None when it did not."""
+    """Return the run that the parent process handed down, read from the environment once; None when it did not.
+
+    A process of a stage of DVC that is in no run carries the stage's name with the process's own run.
+    """
     try:
         environ = propagation.inherited_environment()
         run_id = identity.inherited_id(environ)
+        given = {label: environ[name] for name, label in _LABELS.items() if environ.get(name)}
         if run_id is None:
-            return None
+            return Run(identity.own_id(), next(iter(given.values())), labels=given) if given else None
         carried = baggage.get_all(propagation.extract_environment(environ))
     except Exception as error:
         health.internal_error("reading of the environment", error)
         return None
     if carried.get(conventions.RUN_ID) != run_id:
-        return Run(run_id, run_id)
+        return Run(run_id, run_id, labels=given)
     labels = dict(parse_qsl(str(carried.get(conventions.RUN_LABELS, ""))))
-    return Run(run_id, str(carried.get(conventions.RUN_NAME) or run_id), labels=labels)
+    return Run(run_id, str(carried.get(conventions.RUN_NAME) or run_id), labels=labels | given)
 
 
 def _snapshot(config: Mapping[str, Any]) -> Any:

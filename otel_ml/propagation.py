@@ -15,7 +15,7 @@ from opentelemetry import baggage
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import Getter, Setter
 
-from otel_ml import conventions, health
+from otel_ml import conventions, dvc_process, health
 from otel_ml.identity import RUN_ID_VARIABLE
 
 try:
@@ -105,11 +105,18 @@ def withdraw_environment(carried: dict[str, str]) -> None:
 
 
 def inherited_environment() -> dict[str, str]:
-    """Return the environment as it is without our own exports: what the parent process handed down."""
+    """Return the environment as it is without our own exports: what the parent process handed down.
+
+    In a stage of a plain `dvc repro`, where nobody does, it is what all stages of it have in common.
+    """
     with _lock:
         environ = dict(os.environ)
         for name, value in _original.items():
             _set(environ, name, value)
+    shared = None if environ.get(RUN_ID_VARIABLE) else dvc_process.common(environ)
+    if shared is not None:
+        environ[RUN_ID_VARIABLE] = shared[0]
+        environ.setdefault("TRACEPARENT", shared[1])
     return environ
 
 

@@ -17,17 +17,27 @@ PACKAGE = Path(otel_ml.__file__).parent
 # From the bottom up. A module imports from rows below its own, never from beside or above it; a sub-package is one
 # entry, free inside. "" is `otel_ml` itself, which gathers the public names: only what stands on it may import it.
 INSTRUMENTATION = (
-    {"clean_attributes", "conventions", "errors", "inbox", "prefilter", "primitives", "version"},
+    {
+        "clean_attributes",
+        "conventions",
+        "dvc_process",
+        "errors",
+        "inbox",
+        "prefilter",
+        "primitives",
+        "tables",
+        "version",
+    },
     {"current_span", "loggers"},
     {"health", "options"},
     {"worker", "environment_table", "identity", "credentials", "key_names", "personal_data", "summaries", "threads"},
     {"plain_copy", "redaction"},
-    {"instruments", "propagation", "stack_text", "unmasked"},
+    {"artifacts", "instruments", "propagation", "stack_text", "unmasked"},
     {"capture", "exceptions", "quick_call", "series"},
     {"environment", "operations", "variants"},
     {"run_record"},
     {"execution"},
-    {"labels", "runs", "wrappers"},
+    {"labels", "runs", "step_files", "wrappers"},
     {"predictions", "steps"},
     {"decorators"},
 )

@@ -100,12 +100,57 @@ def find(
 def run(
     command: Annotated[list[str], typer.Argument(help="The command and its arguments.", metavar="-- COMMAND...")],
     name: Annotated[str | None, typer.Option("--name", help="Name of the run. Default: the script's.")] = None,
+    dvc: Annotated[
+        bool, typer.Option("--dvc", help="Fail when the stages of DVC could not be watched: it is not installed here.")
+    ] = False,
     directory: Directory = None,
 ) -> None:
     """Run any command as a run: a Python program gets traces, JSON logs and a run id without a change of its code."""
     from otel_ml.cli.launch import launch  # noqa: PLC0415
 
+    if dvc:
+        from otel_ml.integrations.dvc import require  # noqa: PLC0415
+
+        require()
     raise typer.Exit(launch(command, directory=directory, name=name))
+
+
+@app.command(context_settings={"help_option_names": ["--help"]})
+def step(  # noqa: PLR0917  typer's, which takes them by name
+    name: Annotated[str, typer.Argument(help="Name of the step.", metavar="NAME")],
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(help="A command and its arguments; with --call: key=value...", metavar="-- COMMAND..."),
+    ] = None,
+    inputs: Annotated[
+        list[str] | None, typer.Option("--in", help="File or folder that it reads. May be repeated.", metavar="PATH")
+    ] = None,
+    outputs: Annotated[
+        list[str] | None, typer.Option("--out", help="File or folder that it writes. May be repeated.", metavar="PATH")
+    ] = None,
+    call: Annotated[
+        str | None,
+        typer.Option("--call", help="Call a Python function instead of a command.", metavar="MODULE:FUNCTION"),
+    ] = None,
+    config_path: Annotated[
+        Path | None, typer.Option("--config-path", help="Folder of the Hydra config for --call.", metavar="DIR")
+    ] = None,
+    config_name: Annotated[
+        str | None,
+        typer.Option("--config-name", help="Hydra config whose keys are the function's arguments.", metavar="NAME"),
+    ] = None,
+    directory: Directory = None,
+) -> None:
+    """Run any command, or a Python function, as a step: a span in the run around it, with its files described."""
+    from otel_ml.cli import step as steps  # noqa: PLC0415
+
+    words, reads, writes = command or [], inputs or [], outputs or []
+    if call is None:
+        raise typer.Exit(steps.run_command(name, words, inputs=reads, outputs=writes, directory=directory))
+    steps.call(
+        name, call, words, inputs=reads, outputs=writes,
+        config_path=config_path, config_name=config_name, directory=directory,
+    )  # fmt: skip
 
 
 @app.command()

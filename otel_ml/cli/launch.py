@@ -54,10 +54,10 @@ def launch(command: list[str], *, directory: Path | None = None, name: str | Non
     with telemetry, runs.run(name or default_name(command)) as run:
         environ = dict(os.environ)
         prepare_environment(environ, telemetry.directory.parent)
-        code = _wait_for(command, environ)
+        code = wait_for(command, environ)
         trace.get_current_span().set_attribute(conventions.RUN_EXIT_CODE, code)
         if code != 0:
-            run.mark_failed(_kind(code), f"exit code {code}")
+            run.mark_failed(kind_of(code), f"exit code {code}")
     return code
 
 
@@ -91,14 +91,24 @@ def prepare_environment(environ: MutableMapping[str, str], state: Path) -> None:
     environ.setdefault("OTEL_ML_LOG_STREAM", "stderr")  # what the program prints stays its own
 
 
-def _wait_for(command: list[str], environ: MutableMapping[str, str]) -> int:
+def wait_for(command: Sequence[str], environ: MutableMapping[str, str], *, speaker: str = "run") -> int:
+    """Run a command to its end, with this process's standard streams and the signals that it gets.
+
+    Args:
+        command: Program and arguments.
+        environ: Its environment.
+        speaker: Which command of ours says that it cannot be started.
+
+    Returns:
+        Its exit code, as a shell has it.
+    """
     with _forwarding() as forward_to:
         try:
             child = subprocess.Popen(command, env=environ)
         except FileNotFoundError:
-            return _refuse(NOT_FOUND, f"{command[0]}: command not found")
+            return _refuse(NOT_FOUND, f"{speaker}: {command[0]}: command not found")
         except OSError as error:
-            return _refuse(NOT_EXECUTABLE, f"{command[0]}: {error.strerror}")
+            return _refuse(NOT_EXECUTABLE, f"{speaker}: {command[0]}: {error.strerror}")
         forward_to(child)
         code = child.wait()
     return SIGNALLED - code if code < 0 else code
@@ -144,11 +154,12 @@ def _terminal_interrupts_child() -> bool:
 
 
 def _refuse(code: int, message: str) -> int:
-    print(f"otel-ml run: {message}", file=sys.stderr)
+    print(f"otel-ml {message}", file=sys.stderr)
     return code
 
 
-def _kind(code: int) -> str:
+def kind_of(code: int) -> str:
+    """Return the `error.type` of an exit code: the name of the signal, or `exit_code_3`."""
     try:
         return signal.Signals(code - SIGNALLED).name
     except ValueError:

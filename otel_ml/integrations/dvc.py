@@ -1,0 +1,186 @@
+"""DVC: a span for each stage of `dvc repro`, and whatever its processes record below it.
+
+`otel-ml run -- dvc repro` sets the process of DVC up like any Python program, and this is what it finds there. DVC has
+no hooks. The two functions of its internals that are wrapped, and the attributes of a stage that are read, are named in
+this module only.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import wrapt
+from opentelemetry import context as context_api
+from opentelemetry import trace
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
+from opentelemetry.trace import Span
+
+from otel_ml import conventions, environment, health, propagation
+from otel_ml.errors import ConfigurationError
+from otel_ml.instruments import instruments
+from otel_ml.labels import labelled
+from otel_ml.loggers import own_logger
+from otel_ml.operations import record_failure
+
+RAN = "ran"
+SKIPPED = "skipped"
+RESTORED = "restored"
+
+_logger = own_logger("dvc")
+_commands: ContextVar[list[object] | None] = ContextVar("otel_ml.dvc", default=None)
+_MOST_FILES = 100
+
+
+class DvcInstrumentor(BaseInstrumentor):  # type: ignore[misc]
+    """Watches the stages that `dvc repro` and `dvc exp run` go through, in the process of DVC.
+
+    A span `stage <name>` says whether a stage ran, was skipped, or was restored from the run cache, with hashes and
+    sizes of its dependencies and outputs. Its name is a label: on every span and log record of its processes.
+    """
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """Return what must be installed for it to work."""
+        return ("dvc >= 3.67",)
+
+    def _instrument(self, **kwargs: Any) -> None:
+        for module, name, watch in _WATCHED:
+            wrapt.register_post_import_hook(functools.partial(_wrap, name=name, watch=watch), module)
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        for module, name, _ in _WATCHED:
+            holder, attribute, found = _resolved(module, name)
+            if isinstance(found, wrapt.FunctionWrapper):
+                setattr(holder, attribute, found.__wrapped__)
+
+
+def require() -> None:
+    """Raise a `ConfigurationError` when DVC is not installed beside otel_ml."""
+    if importlib.util.find_spec("dvc") is None:
+        raise ConfigurationError("run --dvc", "no DVC", "DVC to be installed", "Install it: pip install 'otel-ml[dvc]'")
+
+
+def _wrap(module: Any, *, name: str, watch: Callable[..., Any]) -> None:
+    try:
+        wrapt.wrap_function_wrapper(module, name, watch)
+    except Exception as error:  # another version of DVC; it must work all the same
+        health.internal_error("instrumentation of DVC", error)
+
+
+def _resolved(module: str, name: str) -> tuple[Any, str, Any]:
+    holder: Any = sys.modules.get(module)
+    *outer, attribute = name.split(".")
+    for part in outer:
+        holder = getattr(holder, part, None)
+    return holder, attribute, vars(holder).get(attribute) if holder is not None else None
+
+
+def _reproduce(wrapped: Callable[..., Any], stage: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Watch one stage, unless nothing is to be run: what `dvc add` and imports made has no command."""
+    if not instruments.enabled or kwargs.get("dry") or not getattr(stage, "cmd", None):
+        return wrapped(*args, **kwargs)
+    commands: list[object] = []
+    token = _commands.set(commands)
+    try:
+        with _stage_span(stage, kwargs) as span:
+            result = wrapped(*args, **kwargs)
+            outcome = RAN if commands else SKIPPED if result is None else RESTORED
+            _end(span, stage, outcome)
+            return result
+    finally:
+        _commands.reset(token)
+
+
+def _cmd_run(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Note that a stage's commands are run; their processes find its span in the environment."""
+    commands = _commands.get()
+    if commands is not None:
+        commands.append(wrapped)
+    return wrapped(*args, **kwargs)
+
+
+_WATCHED: tuple[tuple[str, str, Callable[..., Any]], ...] = (
+    ("dvc.stage", "Stage.reproduce", _reproduce),
+    ("dvc.stage.run", "cmd_run", _cmd_run),
+)
+
+
+@contextmanager
+def _stage_span(stage: Any, kwargs: Mapping[str, Any]) -> Iterator[Span]:
+    """Open a stage's span, here and for the processes that are started; an exception is recorded and goes on."""
+    name = str(stage.addressing)
+    labels = {conventions.DVC_STAGE: name}
+    experiment = (kwargs.get("run_env") or {}).get("DVC_EXP_NAME")
+    if experiment:
+        labels[conventions.DVC_EXPERIMENT] = str(experiment)
+    with labelled(labels):
+        span = _start(stage, name)
+        with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
+            carried = propagation.export_environment(context_api.get_current())
+            try:
+                yield span
+            except BaseException as error:
+                _fail(span, stage, name, error)
+                raise
+            finally:
+                propagation.withdraw_environment(carried)
+
+
+def _start(stage: Any, name: str) -> Span:
+    try:
+        command = stage.cmd if isinstance(stage.cmd, str) else "\n".join(stage.cmd)
+        attributes = {conventions.DVC_COMMAND: environment.masked_arguments([command])[0]}
+        return instruments.tracer.start_span(f"stage {name}", attributes=attributes)
+    except Exception as error:
+        health.internal_error("start of a stage", error)
+        return trace.INVALID_SPAN
+
+
+def _end(span: Span, stage: Any, outcome: str) -> None:
+    try:
+        files = {conventions.DVC_DEPS: _files(stage.deps), conventions.DVC_OUTS: _files(stage.outs)}
+        span.set_attribute(conventions.DVC_OUTCOME, outcome)
+        for key, found in files.items():
+            span.set_attribute(key, json.dumps(found, ensure_ascii=False))
+        _say(stage.addressing, outcome, files)
+    except Exception as error:
+        health.internal_error("end of a stage", error)
+
+
+def _fail(span: Span, stage: Any, name: str, error: BaseException) -> None:
+    try:
+        deps = _files(stage.deps)
+        span.set_attribute(conventions.DVC_OUTCOME, RAN)
+        span.set_attribute(conventions.DVC_DEPS, json.dumps(deps, ensure_ascii=False))
+        record_failure(span, error, _logger, f"stage {name}", {conventions.DVC_DEPS: deps})
+    except Exception as own:
+        health.internal_error("end of a stage", own)
+
+
+def _say(name: str, outcome: str, files: Mapping[str, Any]) -> None:
+    extra = {conventions.EVENT_NAME: conventions.DVC_STAGE_ENDED, conventions.DVC_OUTCOME: outcome, **files}
+    _logger.info("stage %s: %s", name, outcome, extra=extra)
+
+
+def _files(items: Iterable[Any]) -> list[dict[str, Any]]:
+    """Return what `dvc.lock` says of dependencies or outputs; parameters have values, and are left out."""
+    found = []
+    for item in items:
+        hashed, meta = getattr(item, "hash_info", None), getattr(item, "meta", None)
+        value = getattr(hashed, "value", None)
+        if isinstance(value, Mapping):
+            continue
+        file: dict[str, Any] = {"path": str(item.def_path)}
+        if value:
+            file[str(getattr(hashed, "name", "hash"))] = value
+        for key, number in (("size", getattr(meta, "size", None)), ("nfiles", getattr(meta, "nfiles", None))):
+            if number is not None:
+                file[key] = number
+        found.append(file)
+    return found[:_MOST_FILES]
