@@ -8,6 +8,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ def save_metadata(path: str | os.PathLike[str], description: Mapping[str, Any]) 
         temporary.write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         temporary.replace(target)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         health.warn_once(f"metadata:{error.errno}", "%s cannot be written: %s", target, error.strerror)
 
 

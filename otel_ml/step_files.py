@@ -13,6 +13,7 @@ from opentelemetry.trace import Span
 
 from otel_ml import artifacts, conventions, health
 from otel_ml.execution import current_run
+from otel_ml.instruments import instruments
 from otel_ml.loggers import own_logger
 from otel_ml.operations import Operation, Spec
 
@@ -105,7 +106,7 @@ def _described(paths: Sequence[str]) -> Described:
 
 def _spans_are_recorded() -> bool:
     """Whether a tracer provider is set; those of the API record nothing."""
-    return type(trace.get_tracer_provider()).__module__ != _API
+    return any(type(of).__module__ != _API for of in (trace.get_tracer_provider(), instruments.tracer))
 
 
 def _tell(span: Span, step: str, described: Described, event: str) -> None:

@@ -137,9 +137,11 @@ def _forwarding() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
     numbers = [getattr(signal, name) for name in _FORWARDED if hasattr(signal, name)]
     numbers = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
     previous = {number: signal.signal(number, forward) for number in numbers}
+    wakeup = signal.set_wakeup_fd(-1)  # who listens there for SIGTERM must not take one that is the child's for its own
     try:
         yield forward_to
     finally:
+        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
         for number, handler in previous.items():
             signal.signal(number, handler)
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from opentelemetry import context as context_api
 from opentelemetry.instrumentation import auto_instrumentation
 
 from otel_ml import conventions, environment, plain_copy, redaction, runs
@@ -19,7 +20,7 @@ from otel_ml.decorators import step, step_spec
 from otel_ml.errors import ConfigurationError
 from otel_ml.identity import RUN_ID_VARIABLE
 from otel_ml.options import Logs
-from otel_ml.propagation import inherited_environment, inject_environment
+from otel_ml.propagation import export_environment, inherited_environment, inject_environment, withdraw_environment
 from otel_ml.runs import Run
 
 _LONGEST_JSON = 8192
@@ -115,8 +116,18 @@ def call(
     sys.path.insert(0, os.getcwd())
     with configure(service_name=name, directory=directory), _within_run(name):
         attributes = {conventions.STEP_ARGUMENTS: _arguments(keywords)}
-        with step(name, attributes=attributes, inputs=inputs, outputs=outputs):
+        with step(name, attributes=attributes, inputs=inputs, outputs=outputs), _for_processes():
             _found(module, function)(**keywords)
+
+
+@contextmanager
+def _for_processes() -> Iterator[None]:
+    """Have processes that are started meanwhile inside of the current span."""
+    carried = export_environment(context_api.get_current())
+    try:
+        yield
+    finally:
+        withdraw_environment(carried)
 
 
 def _found(module: str, function: str) -> Callable[..., object]:
