@@ -63,6 +63,7 @@ class Telemetry:
     Attributes:
         recipe: The call of `configure` that made it, for processes that are to be set up like this one.
         sendable: What of it can be pickled; None: nobody has looked.
+        unfinished: Called first of all at the end: they end spans that are open, which would be lost.
         provisional: Whether a `configure` of the program replaces this; so after `opentelemetry-instrument`.
     """
 
@@ -79,6 +80,7 @@ class Telemetry:
         self.notes = notes
         self.recipe: partial[Telemetry] | None = None
         self.sendable: partial[Telemetry] | None = None
+        self.unfinished: list[Callable[[], None]] = []
         self.provisional = False
         self._pipelines = pipelines
         self._on_close = list(on_close)
@@ -119,17 +121,14 @@ class Telemetry:
             return True
         self._closed = True
         atexit.unregister(self._at_exit)
+        _call_each(self.unfinished)
         delivered = self._each(lambda pipeline, seconds: pipeline.close(seconds), timeout)
         if not delivered:
             lost = sum(health.dropped().values())
             health.warn_once(
                 "shutdown", "telemetry was not delivered in full: %d items are lost. `otel-ml doctor` says why.", lost
             )
-        for action in self._on_close:
-            try:
-                action()
-            except Exception as error:
-                health.internal_error("shutdown", error)
+        _call_each(self._on_close)
         self._finished.set()
         return delivered
 
@@ -157,6 +156,14 @@ class Telemetry:
         self, exc_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.shutdown()
+
+
+def _call_each(actions: list[Callable[[], None]]) -> None:
+    for action in actions.copy():
+        try:
+            action()
+        except Exception as error:
+            health.internal_error("shutdown", error)
 
 
 def _flush_at_process_end(telemetry: Telemetry) -> None:

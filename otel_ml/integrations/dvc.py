@@ -10,9 +10,11 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import os
 import sys
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -23,6 +25,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 from opentelemetry.trace import Span
 
 from otel_ml import conventions, environment, health, propagation
+from otel_ml.configuration import active
 from otel_ml.errors import ConfigurationError
 from otel_ml.instruments import instruments
 from otel_ml.labels import labelled
@@ -34,6 +37,7 @@ SKIPPED = "skipped"
 RESTORED = "restored"
 
 _logger = own_logger("dvc")
+_watching = threading.Event()
 _commands: ContextVar[list[object] | None] = ContextVar("otel_ml.dvc", default=None)
 _MOST_FILES = 100
 
@@ -50,10 +54,12 @@ class DvcInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         return ("dvc >= 3.67",)
 
     def _instrument(self, **kwargs: Any) -> None:
+        _watching.set()
         for module, name, watch in _WATCHED:
             wrapt.register_post_import_hook(functools.partial(_wrap, name=name, watch=watch), module)
 
     def _uninstrument(self, **kwargs: Any) -> None:
+        _watching.clear()
         for module, name, _ in _WATCHED:
             holder, attribute, found = _resolved(module, name)
             if isinstance(found, wrapt.FunctionWrapper):
@@ -67,6 +73,8 @@ def require() -> None:
 
 
 def _wrap(module: Any, *, name: str, watch: Callable[..., Any]) -> None:
+    if not _watching.is_set() or isinstance(_resolved(module.__name__, name)[2], wrapt.FunctionWrapper):
+        return
     try:
         wrapt.wrap_function_wrapper(module, name, watch)
     except Exception as error:  # another version of DVC; it must work all the same
@@ -87,14 +95,19 @@ def _reproduce(wrapped: Callable[..., Any], stage: Any, args: tuple[Any, ...], k
         return wrapped(*args, **kwargs)
     commands: list[object] = []
     token = _commands.set(commands)
+    cleanup = ExitStack()
     try:
-        with _stage_span(stage, kwargs) as span:
+        span = _begin(cleanup, stage, kwargs)
+        try:
             result = wrapped(*args, **kwargs)
-            outcome = RAN if commands else SKIPPED if result is None else RESTORED
-            _end(span, stage, outcome)
-            return result
+        except BaseException as error:
+            _fail(span, stage, error)
+            raise
+        _end(span, stage, RAN if commands else SKIPPED if result is None else RESTORED)
+        return result
     finally:
         _commands.reset(token)
+        _close(cleanup)
 
 
 def _cmd_run(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -111,35 +124,53 @@ _WATCHED: tuple[tuple[str, str, Callable[..., Any]], ...] = (
 )
 
 
-@contextmanager
-def _stage_span(stage: Any, kwargs: Mapping[str, Any]) -> Iterator[Span]:
-    """Open a stage's span, here and for the processes that are started; an exception is recorded and goes on."""
-    name = str(stage.addressing)
-    labels = {conventions.DVC_STAGE: name}
-    experiment = (kwargs.get("run_env") or {}).get("DVC_EXP_NAME")
-    if experiment:
-        labels[conventions.DVC_EXPERIMENT] = str(experiment)
-    with labelled(labels):
-        span = _start(stage, name)
-        with trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
-            carried = propagation.export_environment(context_api.get_current())
-            try:
-                yield span
-            except BaseException as error:
-                _fail(span, stage, name, error)
-                raise
-            finally:
-                propagation.withdraw_environment(carried)
-
-
-def _start(stage: Any, name: str) -> Span:
+def _begin(cleanup: ExitStack, stage: Any, kwargs: Mapping[str, Any]) -> Span:
+    """Open a stage's span, here and for the processes that are started, until `cleanup` is closed."""
     try:
+        name = str(stage.addressing)
+        labels = {conventions.DVC_STAGE: name}
+        experiment = (kwargs.get("run_env") or {}).get("DVC_EXP_NAME")
+        if experiment:
+            labels[conventions.DVC_EXPERIMENT] = str(experiment)
+        cleanup.enter_context(labelled(labels))
         command = stage.cmd if isinstance(stage.cmd, str) else "\n".join(stage.cmd)
         attributes = {conventions.DVC_COMMAND: environment.masked_arguments([command])[0]}
-        return instruments.tracer.start_span(f"stage {name}", attributes=attributes)
+        span = instruments.tracer.start_span(f"stage {name}", attributes=attributes)
+        cleanup.callback(span.end)
+        cleanup.enter_context(_ended_at_shutdown(span))
+        context = trace.set_span_in_context(span)
+        cleanup.callback(context_api.detach, context_api.attach(context))
+        cleanup.callback(propagation.withdraw_environment, propagation.export_environment(context))
+        return span
     except Exception as error:
         health.internal_error("start of a stage", error)
         return trace.INVALID_SPAN
+
+
+@contextmanager
+def _ended_at_shutdown(span: Span) -> Iterator[None]:
+    """Have the span of a stage that is under way recorded when DVC is told to end."""
+
+    def end() -> None:
+        if os.getpid() != pid:  # a fork's copy of it
+            return
+        span.set_attributes({conventions.DVC_OUTCOME: RAN, conventions.STATUS: conventions.CANCELLED})
+        span.end()
+
+    pid, telemetry = os.getpid(), active()
+    unfinished = [] if telemetry is None else telemetry.unfinished
+    unfinished.append(end)
+    try:
+        yield
+    finally:
+        unfinished.remove(end)
+
+
+def _close(cleanup: ExitStack) -> None:
+    try:
+        cleanup.close()
+    except Exception as error:  # the span processor of an application may raise
+        health.internal_error("end of a stage", error)
 
 
 def _end(span: Span, stage: Any, outcome: str) -> None:
@@ -153,12 +184,12 @@ def _end(span: Span, stage: Any, outcome: str) -> None:
         health.internal_error("end of a stage", error)
 
 
-def _fail(span: Span, stage: Any, name: str, error: BaseException) -> None:
+def _fail(span: Span, stage: Any, error: BaseException) -> None:
     try:
         deps = _files(stage.deps)
         span.set_attribute(conventions.DVC_OUTCOME, RAN)
         span.set_attribute(conventions.DVC_DEPS, json.dumps(deps, ensure_ascii=False))
-        record_failure(span, error, _logger, f"stage {name}", {conventions.DVC_DEPS: deps})
+        record_failure(span, error, _logger, f"stage {stage.addressing}", {conventions.DVC_DEPS: deps})
     except Exception as own:
         health.internal_error("end of a stage", own)
 

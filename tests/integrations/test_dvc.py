@@ -1,4 +1,4 @@
-"""Stages of a real DVC: which spans there are, where the records of their processes belong, and what is said of files."""
+"""Stages of a real DVC: which spans there are, where records of their processes belong, and what is said of files."""
 
 from __future__ import annotations
 
@@ -233,6 +233,7 @@ def test_a_repro_that_is_told_to_end_leaves_what_was_recorded(repository: Path) 
     spans, lines = recorded(repository)
     assert named(spans, "run dvc")["attributes"][conventions.ERROR_TYPE] == "SIGTERM"
     assert outcomes(spans)["stage load"] == "ran"
+    assert named(spans, "stage long")["attributes"][conventions.STATUS] == conventions.CANCELLED
     assert any(line.get(conventions.DVC_STAGE) == "long" for line in lines)
 
 
@@ -257,6 +258,8 @@ def test_an_error_of_ours_does_not_reach_dvc(monkeypatch: pytest.MonkeyPatch) ->
         cmd = "true"
         addressing = "odd"
 
+    assert integration._reproduce(lambda: "ran", Unknown(), (), {}) == "ran"
+    monkeypatch.setattr(integration, "labelled", None)
     assert integration._reproduce(lambda: "ran", Unknown(), (), {}) == "ran"
     with pytest.raises(ZeroDivisionError):
         integration._reproduce(lambda: 1 / 0, Unknown(), (), {})
