@@ -109,9 +109,9 @@ def run(
     from otel_ml.cli.launch import launch  # noqa: PLC0415
 
     if dvc:
-        from otel_ml.integrations.dvc import require  # noqa: PLC0415
+        from otel_ml.integrations.patches import require  # noqa: PLC0415
 
-        require()
+        require("dvc")
     raise typer.Exit(launch(command, directory=directory, name=name))
 
 

@@ -107,8 +107,9 @@ def call(
     keywords = (
         _composed(config_path or Path(), config_name or "config", arguments) if with_config else _given(arguments)
     )
-    from otel_ml.configuration import active, configure  # noqa: PLC0415  as above
+    from otel_ml.configuration import configure  # noqa: PLC0415  as above
     from otel_ml.settings import state_directories  # noqa: PLC0415
+    from otel_ml.telemetry import active  # noqa: PLC0415
 
     prepare_environment(os.environ, state_directories(directory)[0])
     if active() is None:  # else this process has been set up that way
@@ -153,16 +154,13 @@ def _given(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def _composed(folder: Path, name: str, overrides: list[str]) -> dict[str, Any]:
-    try:
-        import hydra  # noqa: PLC0415  optional
-        from hydra.errors import HydraException  # noqa: PLC0415
-    except ImportError as error:
-        hint = "Install it: pip install hydra-core"
-        raise ConfigurationError("step --config-name", name, "Hydra to be installed", hint) from error
+    from otel_ml.audit.extras import require  # noqa: PLC0415
+
+    hydra = require("hydra", "hydra", "for otel-ml step --config-name")
     try:
         with hydra.initialize_config_dir(config_dir=str(folder.absolute()), version_base=None):
             config = hydra.compose(name, overrides)
-    except HydraException as error:
+    except hydra.errors.HydraException as error:
         raise ConfigurationError("step --config-name", name, "a config that can be composed", str(error)) from error
     return {str(key): config[key] for key in config}
 

@@ -7,37 +7,32 @@ this module only.
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import json
 import os
-import sys
-import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-import wrapt
 from opentelemetry import context as context_api
 from opentelemetry import trace
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
 from opentelemetry.trace import Span
 
 from otel_ml import conventions, environment, health, propagation
-from otel_ml.configuration import active
-from otel_ml.errors import ConfigurationError
 from otel_ml.instruments import instruments
+from otel_ml.integrations.patches import Undo, replace, when_imported
 from otel_ml.labels import labelled
 from otel_ml.loggers import own_logger
 from otel_ml.operations import record_failure
+from otel_ml.telemetry import active
 
 RAN = "ran"
 SKIPPED = "skipped"
 RESTORED = "restored"
 
 _logger = own_logger("dvc")
-_watching = threading.Event()
+_undo: list[Undo] = []
 _commands: ContextVar[list[object] | None] = ContextVar("otel_ml.dvc", default=None)
 _MOST_FILES = 100
 
@@ -54,74 +49,54 @@ class DvcInstrumentor(BaseInstrumentor):  # type: ignore[misc]
         return ("dvc >= 3.67",)
 
     def _instrument(self, **kwargs: Any) -> None:
-        _watching.set()
-        for module, name, watch in _WATCHED:
-            wrapt.register_post_import_hook(functools.partial(_wrap, name=name, watch=watch), module)
+        _undo.append(when_imported("dvc.stage", _patch))
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        _watching.clear()
-        for module, name, _ in _WATCHED:
-            holder, attribute, found = _resolved(module, name)
-            if isinstance(found, wrapt.FunctionWrapper):
-                setattr(holder, attribute, found.__wrapped__)
+        while _undo:
+            _undo.pop()()
 
 
-def require() -> None:
-    """Raise a `ConfigurationError` when DVC is not installed beside otel_ml."""
-    if importlib.util.find_spec("dvc") is None:
-        raise ConfigurationError("run --dvc", "no DVC", "DVC to be installed", "Install it: pip install 'otel-ml[dvc]'")
+def _patch() -> list[Undo]:
+    from dvc.stage import Stage, run  # noqa: PLC0415  the program has imported it
+
+    return [replace((Stage,), "reproduce", _watched), replace((run,), "cmd_run", _noted)]
 
 
-def _wrap(module: Any, *, name: str, watch: Callable[..., Any]) -> None:
-    if not _watching.is_set() or isinstance(_resolved(module.__name__, name)[2], wrapt.FunctionWrapper):
-        return
-    try:
-        wrapt.wrap_function_wrapper(module, name, watch)
-    except Exception as error:  # another version of DVC; it must work all the same
-        health.internal_error("instrumentation of DVC", error)
+def _watched(reproduce: Callable[..., Any]) -> Callable[..., Any]:
+    """Watch what is done with a stage, unless it has no command: what `dvc add` and imports made is not run."""
 
-
-def _resolved(module: str, name: str) -> tuple[Any, str, Any]:
-    holder: Any = sys.modules.get(module)
-    *outer, attribute = name.split(".")
-    for part in outer:
-        holder = getattr(holder, part, None)
-    return holder, attribute, vars(holder).get(attribute) if holder is not None else None
-
-
-def _reproduce(wrapped: Callable[..., Any], stage: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Watch one stage, unless nothing is to be run: what `dvc add` and imports made has no command."""
-    if not instruments.enabled or kwargs.get("dry") or not getattr(stage, "cmd", None):
-        return wrapped(*args, **kwargs)
-    commands: list[object] = []
-    token = _commands.set(commands)
-    cleanup = ExitStack()
-    try:
-        span = _begin(cleanup, stage, kwargs)
+    def watched(stage: Any, *args: Any, **kwargs: Any) -> Any:
+        if not instruments.enabled or kwargs.get("dry") or not getattr(stage, "cmd", None):
+            return reproduce(stage, *args, **kwargs)
+        commands: list[object] = []
+        token = _commands.set(commands)
+        cleanup = ExitStack()
         try:
-            result = wrapped(*args, **kwargs)
-        except BaseException as error:
-            _fail(span, stage, error)
-            raise
-        _end(span, stage, RAN if commands else SKIPPED if result is None else RESTORED)
-        return result
-    finally:
-        _commands.reset(token)
-        _close(cleanup)
+            span = _begin(cleanup, stage, kwargs)
+            try:
+                result = reproduce(stage, *args, **kwargs)
+            except BaseException as error:
+                _fail(span, stage, error)
+                raise
+            _end(span, stage, RAN if commands else SKIPPED if result is None else RESTORED)
+            return result
+        finally:
+            _commands.reset(token)
+            _close(cleanup)
+
+    return watched
 
 
-def _cmd_run(wrapped: Callable[..., Any], instance: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Note that a stage's commands are run; their processes find its span in the environment."""
-    commands = _commands.get()
-    if commands is not None:
-        commands.append(wrapped)
-    return wrapped(*args, **kwargs)
+def _noted(cmd_run: Callable[..., Any]) -> Callable[..., Any]:
+    """Note that the commands of a stage are run; their processes find its span in the environment."""
 
+    def noted(stage: Any, *args: Any, **kwargs: Any) -> Any:
+        commands = _commands.get()
+        if commands is not None:
+            commands.append(stage)
+        return cmd_run(stage, *args, **kwargs)
 
-_WATCHED: tuple[tuple[str, str, Callable[..., Any]], ...] = (
-    ("dvc.stage", "Stage.reproduce", _reproduce),
-    ("dvc.stage.run", "cmd_run", _cmd_run),
-)
+    return noted
 
 
 def _begin(cleanup: ExitStack, stage: Any, kwargs: Mapping[str, Any]) -> Span:

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from otel_ml import conventions
+from otel_ml.audit.extras import MissingExtraError
 from otel_ml.cli import step
-from otel_ml.errors import ConfigurationError
 from support import is_ambient
 from worker_runs import Lines, recorded
 
@@ -241,5 +241,5 @@ def test_what_cannot_work_is_said(functions: Path, arguments: list[str], message
 def test_without_hydra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Before anything is set up."""
     monkeypatch.setitem(sys.modules, "hydra", None)
-    with pytest.raises(ConfigurationError, match="pip install hydra-core"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'otel-ml\[hydra\]'"):
         step.call("x", "work:train", [], inputs=[], outputs=[], config_path=tmp_path)

@@ -18,7 +18,6 @@ pytest.importorskip("dvc")
 from dvc.stage import Stage, run
 
 from otel_ml import conventions
-from otel_ml.errors import ConfigurationError
 from otel_ml.integrations import dvc as integration
 from support import is_ambient
 from worker_runs import Lines, recorded
@@ -258,15 +257,18 @@ def test_an_error_of_ours_does_not_reach_dvc(monkeypatch: pytest.MonkeyPatch) ->
         cmd = "true"
         addressing = "odd"
 
-    assert integration._reproduce(lambda: "ran", Unknown(), (), {}) == "ran"
+    assert integration._watched(lambda stage: "ran")(Unknown()) == "ran"
     monkeypatch.setattr(integration, "labelled", None)
-    assert integration._reproduce(lambda: "ran", Unknown(), (), {}) == "ran"
+    assert integration._watched(lambda stage: "ran")(Unknown()) == "ran"
     with pytest.raises(ZeroDivisionError):
-        integration._reproduce(lambda: 1 / 0, Unknown(), (), {})
+        integration._watched(lambda stage: 1 / 0)(Unknown())
 
 
-def test_without_dvc_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_dvc_it_says_how_to_install_it(repository: Path) -> None:
     """Before the command is started."""
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'otel-ml\[dvc\]'"):
-        integration.require()
+    hidden = "import sys; sys.modules['dvc'] = None; from otel_ml.cli.app import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", hidden, "run", "--dvc", "--", "true"], cwd=repository, env=environment(),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2 and "pip install 'otel-ml[dvc]'" in done.stderr
