@@ -16,7 +16,7 @@ from otel_ml.runs import Run, current_run, run
 if TYPE_CHECKING:
     from otel_ml import audit
     from otel_ml.configuration import configure
-    from otel_ml.integrations import mlflow, optuna
+    from otel_ml.integrations import mlflow, optuna, prefect
     from otel_ml.integrations.sklearn import SklearnInstrumentor
     from otel_ml.telemetry import Telemetry
 
@@ -37,6 +37,7 @@ __all__ = [
     "inference",
     "mlflow",
     "optuna",
+    "prefect",
     "run",
     "step",
 ]
@@ -52,7 +53,7 @@ def __getattr__(name: str) -> Any:
         return configure
     if name == "audit":
         return importlib.import_module("otel_ml.audit")
-    if name in ("mlflow", "optuna"):
+    if name in ("mlflow", "optuna", "prefect"):
         return importlib.import_module(f"otel_ml.integrations.{name}")
     if name == "Telemetry":
         from otel_ml.telemetry import Telemetry  # noqa: PLC0415

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -10,6 +11,9 @@ from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr
 from opentelemetry.sdk._configuration import _BaseConfigurator
 
 _OURS = ("logging", "threading")
+_NOT_OF_PROGRAM = ("PREFECT__SERVER_EPHEMERAL",)
+"""Variables of processes that tools start beside a program for themselves: Prefect's temporary server."""
+
 _LOADER = "opentelemetry.instrumentation.auto_instrumentation._load"
 
 
@@ -30,6 +34,8 @@ class Configurator(_BaseConfigurator):
     """Calls `otel_ml.configure`, all of its values from the environment."""
 
     def _configure(self, **kwargs: Any) -> None:
+        if any(os.environ.get(name) for name in _NOT_OF_PROGRAM):
+            return
         from otel_ml.configuration import configure_from_environment  # noqa: PLC0415  entry points load early
 
         configure_from_environment()

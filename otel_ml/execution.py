@@ -131,8 +131,9 @@ class Run:
         _failed.set()
         self._status = conventions.FAILED
         span = self._span or trace.get_current_span()
-        span.set_attribute(conventions.ERROR_TYPE, kind)
-        span.set_status(StatusCode.ERROR, description)
+        if span.is_recording():
+            span.set_attribute(conventions.ERROR_TYPE, kind)
+            span.set_status(StatusCode.ERROR, description)
 
 
 def current_run(in_context: Context | None = None) -> Run | None:
@@ -171,10 +172,22 @@ def innermost() -> Execution | None:
 
 
 class Execution:
-    """One entry into a `run`: what has to be undone when it is left. No method raises an exception of its own."""
+    """One entry into a `run`: what has to be undone when it is left. No method raises an exception of its own.
 
-    def __init__(self, owner: object, name: str, config: Mapping[str, Any] | None) -> None:
+    Args:
+        owner: Who enters.
+        name: Name of the run.
+        config: Its configuration, or None.
+        labels: What else is on everything inside, besides what the run around it has.
+        span: A span that is current and is to be the run's, which is left to who ends it; None: one is made.
+    """
+
+    def __init__(
+        self, owner: object, name: str, config: Mapping[str, Any] | None,
+        labels: Mapping[str, str] | None = None, span: Span | None = None,
+    ) -> None:  # fmt: skip
         self.owner = owner
+        self._lent = span
         self.outer = _innermost.get()
         self.closed = False
         self._began = time.monotonic()
@@ -191,15 +204,18 @@ class Execution:
         except Exception as error:
             health.internal_error("configuration of a run", error)
             plain = None
-        self.run = Run(run_id, name, plain, labels=None if joined is None else joined.labels)
+        self.run = Run(run_id, name, plain, labels={**({} if joined is None else joined.labels), **(labels or {})})
 
     def open(self) -> None:
         """Start the span, make the run current, and tell processes to come."""
         try:
             run_context = self._context()
-            span = _start_span(self.run, run_context)
+            span = _start_span(self.run, run_context) if self._lent is None else self._lent
             self.run._span = span
-            self._cleanup.callback(span.end)
+            if self._lent is None:
+                self._cleanup.callback(span.end)
+            else:
+                span.set_attributes(self.run.attributes)
             run_context = trace.set_span_in_context(span, run_context)
             self._tokens = (context.attach(run_context), _innermost.set(self))
             self._cleanup.callback(self._leave)

@@ -49,6 +49,10 @@ class Rider(Protocol):
         ...
 
 
+travellers: list[Rider] = []
+"""What goes along with all work; integrations that workers need put theirs here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Luggage:
     """What is pickled along with each batch.
@@ -56,13 +60,14 @@ class Luggage:
     Args:
         carrier: Environment variables of the caller's trace, baggage and run.
         run: Id, name and labels of the caller's run, or None.
-        setup: Id of the run whose folder the caller writes to, and its call of `configure`; None: it has none.
+        setup: Id of the run whose folder the caller writes to (None: the process is an execution of its own), and the
+            caller's call of `configure`; None: it has none.
         riders: Each with what it sends.
     """
 
     carrier: dict[str, str]
     run: tuple[str, str, dict[str, str]] | None
-    setup: tuple[str, partial[Telemetry]] | None
+    setup: tuple[str | None, partial[Telemetry]] | None
     riders: tuple[tuple[Any, object], ...]
 
 
@@ -94,7 +99,7 @@ def depart(riders: Sequence[Rider] = ()) -> Departure:
     carrier: dict[str, str] = {}
     propagation.inject_environment(carrier, context)
     run = current_run(context)
-    boarded = ((rider, rider.board()) for rider in riders)
+    boarded = ((rider, rider.board()) for rider in (*travellers, *riders))
     luggage = Luggage(
         carrier,
         None if run is None else (run.id, run.name, run.labels),
@@ -155,7 +160,7 @@ def _arrive(luggage: Luggage) -> Context:
     return context_api.set_value(RUN_KEY, Run(run_id, name, labels=labels), context)
 
 
-def _setup() -> tuple[str, partial[Telemetry]] | None:
+def _setup() -> tuple[str | None, partial[Telemetry]] | None:
     """Return what sets up another process like this one; None: nothing is set up here."""
     telemetry = active()
     if telemetry is None or telemetry.recipe is None:
@@ -179,11 +184,12 @@ def _sendable(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _configure(run_id: str, recipe: partial[Telemetry]) -> None:
+def _configure(run_id: str | None, recipe: partial[Telemetry]) -> None:
     """Set up a process that has no telemetry yet."""
     if type(trace.get_tracer_provider()).__name__ == "ProxyTracerProvider" and active() is None:
-        os.environ.setdefault(RUN_ID_VARIABLE, run_id)
-        execution.inherited.cache_clear()
+        if run_id is not None:
+            os.environ.setdefault(RUN_ID_VARIABLE, run_id)
+            execution.inherited.cache_clear()
         telemetry = recipe()
         util.Finalize(telemetry, telemetry.shutdown, exitpriority=100)  # a worker's end is `os._exit`, without atexit
 

@@ -10,6 +10,7 @@ import functools
 import multiprocessing
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Any
@@ -32,6 +33,9 @@ _POOLS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 _WORKERS_OF_POOLS = frozenset({"concurrent", "joblib", "loky", "multiprocessing"})
 """Packages whose processes outlive what happens to be current when they start."""
+
+_EXECUTIONS = frozenset({"prefect"})
+"""Packages whose processes are executions, such as flow runs: a run each, unless one goes along."""
 
 
 def propagate() -> Callable[[], None]:
@@ -96,9 +100,13 @@ def _starting(start: Callable[[BaseProcess], None]) -> Callable[[BaseProcess], N
 def _pack(process: BaseProcess) -> bool:
     """Have one process take along what is current; a fork has it anyway."""
     method = getattr(process, "_start_method", None) or multiprocessing.get_start_method()
-    if method == "fork" or _package(getattr(process, "_target", None)) in _WORKERS_OF_POOLS:
+    package = _package(getattr(process, "_target", None))
+    if method == "fork" or package in _WORKERS_OF_POOLS:
         return False
-    process.run = Shipment(depart().luggage, process.run)  # type: ignore[method-assign]
+    luggage = depart().luggage
+    if package in _EXECUTIONS and luggage.run is None and luggage.setup is not None:
+        luggage = replace(luggage, setup=(None, luggage.setup[1]))
+    process.run = Shipment(luggage, process.run)  # type: ignore[method-assign]
     return True
 
 

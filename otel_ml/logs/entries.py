@@ -20,8 +20,11 @@ from otel_ml.runs import current_run
 INJECTED: Final = ("otelTraceID", "otelSpanID", "otelTraceSampled", "otelServiceName", "otelRunID")
 """Attributes put on each record when it is made; the first four are those of opentelemetry-instrumentation-logging."""
 
+KNOWN_EXCEPTION: Final = "otelExceptionKnown"
+"""Attribute of a record whose exception has been logged before: its line is written without it."""
+
 _STANDARD: Final = frozenset(
-    {*vars(logging.LogRecord("", 0, "", 0, "", (), None)), "message", "asctime", "taskName", *INJECTED}
+    {*vars(logging.LogRecord("", 0, "", 0, "", (), None)), "message", "asctime", "taskName", *INJECTED, KNOWN_EXCEPTION}
 )
 LAST_INJECTED: Final = INJECTED[-1]
 NUMBER_INJECTED: Final = len(vars(logging.LogRecord("", 0, "", 0, "", (), None))) + len(INJECTED)
@@ -97,7 +100,8 @@ def from_record(record: logging.LogRecord, *, nested: bool) -> tuple[Entry, list
     else:
         given = given_in(fields)
         message = _message(record, given, problems)
-        if record.exc_info or record.exc_text or "exc_info" in given or "exception" in given:
+        has_exception = record.exc_info or record.exc_text or "exc_info" in given or "exception" in given
+        if has_exception and KNOWN_EXCEPTION not in fields:
             exception = _exception(record, given, problems)
         if record.stack_info:
             given.setdefault("stack_info", record.stack_info)
