@@ -70,9 +70,10 @@ def _open(context: Any) -> None:
     if not names:
         return
     flow_run = getattr(context, "flow_run", None)
-    if flow_run is not None and not context.detached and current_run() is None:
-        logs.adopt()
-        _begin(context, flow_run, names)
+    if flow_run is not None:
+        logs.adopt()  # `configure` may have come after Prefect
+        if not context.detached and current_run() is None:
+            _begin(context, flow_run, names)
     _tokens[id(context)] = labels.label(names)
 
 

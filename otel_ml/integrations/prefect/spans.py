@@ -26,7 +26,11 @@ def patch(module: Any) -> Callable[[], None]:
     """Wrap what makes and ends spans in `prefect.telemetry.run_telemetry`; return a function that undoes it."""
     kind, get_tracer = module.RunTelemetry, module.get_tracer
     module.get_tracer = _making(get_tracer)
-    wrappers = {"update_state": _noting, "end_span_on_success": _succeeding, "end_span_on_failure": _failing}
+    wrappers: dict[str, Callable[[Any], Any]] = {
+        "update_state": _noting,
+        "end_span_on_success": _succeeding,
+        "end_span_on_failure": _failing,
+    }
     methods = {name: getattr(kind, name) for name in wrappers}
     for name, wrap in wrappers.items():
         setattr(kind, name, wrap(methods[name]))
