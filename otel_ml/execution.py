@@ -251,7 +251,9 @@ class Execution:
     def _note(self, error: BaseException | None) -> None:
         if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
             return
-        span = trace.INVALID_SPAN if self.run._span is None else self.run._span
+        span = self.run._span
+        if span is None or (self._lent is not None and not span.is_recording()):  # its owner has ended it
+            span = trace.INVALID_SPAN
         self.run._status = conventions.CANCELLED if exceptions.is_cancellation(error) else conventions.FAILED
         if exceptions.is_cancellation(error):
             span.set_attribute(conventions.STATUS, conventions.CANCELLED)

@@ -31,6 +31,7 @@ def snippets(language: str) -> list[object]:
 def run(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
     environ = {name: value for name, value in os.environ.items() if not is_ambient(name)}
     environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"
+    environ["PREFECT_HOME"] = f"{cwd}-prefect"  # the database of its server; not that of who runs this
     return subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=120, check=False)
 
 

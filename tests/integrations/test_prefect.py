@@ -186,29 +186,35 @@ def outer(x, password):
 async def second():
     await later(7)
 
+@flow
+def quiet():
+    clean(8)
+
 @flow(flow_run_name="failing")
 def failing():
     plain(9)
 
 if __name__ == "__main__":
-    telemetry = otel_ml.configure(service_name="jobs", directory="state", audit=False, logs=otel_ml.Logs(format="json"))
+    from prefect.settings import PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY, temporary_settings
+    otel_ml.configure(service_name="jobs", directory="state", audit=False, logs=otel_ml.Logs(format="json"))
     otel_ml.prefect.instrument()
     otel_ml.prefect.instrument()
     outer(1, "hunter2", return_state=True)
     asyncio.run(second())
+    with temporary_settings({{PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY: False}}):
+        quiet()
     from prefect.client.orchestration import get_client
     from prefect.logging.handlers import APILogHandler
     APILogHandler().flush()
     with get_client(sync_client=True) as client:
-        response = client._client.post("/logs/filter", json={{}})
-        print("API", sorted({{entry["message"] for entry in response.json() if "run logger" in entry["message"]}}))
+        print("API", sorted({{entry.message for entry in client.read_logs() if "run logger" in entry.message}}))
     failing()
 """
 
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory, home: Path, server: str) -> SimpleNamespace:
-    """What a program without a run recorded: configured first, its lines asked for on a stream."""
+    """What a program without a run recorded, whose lines were asked for on a stream."""
     folder = tmp_path_factory.mktemp("story")
     told = ran(folder, STORY, **environment(home, PREFECT_API_URL=server))
     told.spans, told.lines = recorded(folder)
@@ -227,8 +233,11 @@ def test_steps_are_below_tasks_and_tasks_below_what_is_open_where_they_start(sto
     )
     assert (parents["plain-2"], parents["inner"], parents["plain-6"]) == ("block", "block", "inner")
     assert (parents["later-7"], parents["plain-9"]) == ("second", "failing")
-    assert set(parents["clean"].split()) == {"flaky", "later-7", *(f"plain-{n}" for n in (2, 3, 4, 5, 6, 9))}
-    assert len({span["traceId"] for span in story.spans}) == 3
+    assert set(parents["clean"].split()) == {
+        *("flaky", "later-7", *(f"plain-{n}" for n in (2, 3, 4, 5, 6, 9))),
+        *("run", "quiet"),
+    }
+    assert len({span["traceId"] for span in story.spans}) == 4
     assert own_warnings(story.lines) == []
 
 
@@ -254,7 +263,7 @@ def test_every_record_and_span_inside_carries_the_ids_of_flow_run_and_task_run(s
         assert span[FLOW] == span["prefect.run.id"]
         assert TASK not in span
     for span in story.spans:
-        if span["name"] == "clean":
+        if span["name"] == "clean" and by_span[span["parentSpanId"]]["name"] != "run quiet":
             parent = attributes(by_span[span["parentSpanId"]])
             assert attributes(span)[TASK] == parent[TASK] == parent["prefect.run.id"]
             assert attributes(span)[FLOW] == parent[FLOW]
@@ -264,17 +273,17 @@ def test_every_record_and_span_inside_carries_the_ids_of_flow_run_and_task_run(s
             assert line["run_id"]
         if line["logger"] == "prefect.task_runs":
             assert (line[FLOW], line[TASK]) == (line["flow_run_id"], line["task_run_id"])
-        if line["message"].startswith("cleaning"):
+        if line["message"].startswith("cleaning") and line["message"] != "cleaning 8":
             assert line[TASK] == attributes(by_span[line["span_id"]])[TASK]
 
 
 def test_each_flow_run_outside_of_a_run_is_one(story: SimpleNamespace) -> None:
-    """Prefect's span is the run's; parameters are its configuration, masked; sub-processes join it."""
+    """Prefect's span is the run's, if it makes one; parameters are its configuration, masked; sub-processes join it."""
     runs = list(story.manifest["runs"].values())
-    assert (story.manifest["name"], runs) == ("outer", ["outer", "second", "failing"])
-    assert not [span for span in story.spans if span["name"].startswith("run ")]
+    assert (story.manifest["name"], runs) == ("outer", ["outer", "second", "quiet", "failing"])
+    assert [span["name"] for span in story.spans if span["name"].startswith("run ")] == ["run quiet"]
     for name in runs:
-        span = attributes(named(story.spans, name))
+        span = attributes(named(story.spans, "run quiet" if name == "quiet" else name))
         assert story.manifest["runs"][span["otel_ml.run.id"]] == span["otel_ml.run.name"] == name
         inside = [
             line["event.name"]
@@ -288,7 +297,7 @@ def test_each_flow_run_outside_of_a_run_is_one(story: SimpleNamespace) -> None:
     statuses = {
         line["otel_ml.run.name"]: line["otel_ml.run.status"] for line in story.lines if "otel_ml.run.status" in line
     }
-    assert statuses == {"outer": "error", "second": "ok", "failing": "error"}
+    assert statuses == {"outer": "error", "second": "ok", "quiet": "ok", "failing": "error"}
     (child,) = [line for line in story.out.splitlines() if line.startswith("CHILD")]
     outer = attributes(named(story.spans, "outer"))
     assert f"CHILD {outer['otel_ml.run.id']} " in child
@@ -296,7 +305,7 @@ def test_each_flow_run_outside_of_a_run_is_one(story: SimpleNamespace) -> None:
 
 
 def test_an_exception_is_logged_once_with_its_stack_trace(story: SimpleNamespace) -> None:
-    """By the step that it leaves, else by Prefect inside the task's span; what follows says no more than that it was."""
+    """By the step that it leaves, else by Prefect inside the task's span; what follows has none."""
     with_trace = [(line["logger"], line["exception"]["message"]) for line in story.lines if "exception" in line]
     assert with_trace == [
         ("prefect.flow_runs", "first attempt of the flow"),
@@ -407,7 +416,7 @@ if __name__ == "__main__":
 
 
 def test_a_program_that_knows_nothing_of_it_is_watched(tmp_path: Path, home: Path) -> None:
-    """Under `otel-ml run`, with the server that Prefect starts for it, of which nothing is recorded."""
+    """Under `otel-ml run`, set up before Prefect, whose own server for it is not watched."""
     otel_ml = str(Path(sys.executable).with_name("otel-ml"))
     done = ran(tmp_path, ALONE, otel_ml, "run", "--", **environment(home, OTEL_ML_DIR=str(tmp_path / "state")))
     assert done.code == 1, done.err
@@ -419,6 +428,7 @@ def test_a_program_that_knows_nothing_of_it_is_watched(tmp_path: Path, home: Pat
     assert [line["logger"] for line in lines if "exception" in line] == ["otel_ml.step"]
     (line,) = [line for line in lines if line["message"] == "cleaning 9"]
     assert (line["level"], line[FLOW]) == ("INFO", attributes(named(spans, "alone"))[FLOW])
+    assert done.err.count("cleaning 9") == 1
     assert own_warnings(lines) == []
 
 

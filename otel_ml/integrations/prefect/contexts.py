@@ -111,12 +111,13 @@ def _close(context: Any, error: BaseException | None) -> None:
     if flow_run is None or execution is None or context.detached:
         return
     state = flow_run.state
-    if error is None and (state is None or not state.is_final()):
+    is_final = state is not None and state.is_final()
+    if error is None and not is_final:
         return  # only the name was to be found, or another attempt follows
     del _executions[str(flow_run.id)]
-    if state is not None and (state.is_failed() or state.is_crashed()):
+    if is_final and (state.is_failed() or state.is_crashed()):
         execution.run.mark_failed(state.name, str(state.message))
-    execution.close(None if _is_signal(error) else error)
+    execution.close(None if is_final or _is_signal(error) else error)
 
 
 def _is_signal(error: BaseException | None) -> bool:

@@ -35,6 +35,10 @@ def instrument() -> None:
         from otel_ml.audit.extras import MissingExtraError  # noqa: PLC0415  nobody else needs it here
 
         raise MissingExtraError("prefect", "prefect", "to watch its flows and tasks")
+    _begin()
+
+
+def _begin() -> None:
     instrumentor = PrefectInstrumentor()
     if not instrumentor.is_instrumented_by_opentelemetry:
         instrumentor.instrument()
@@ -110,7 +114,8 @@ class _Traveller:
         Args:
             payload: What `board` returned.
         """
-        instrument()
+        if find_spec("prefect") is not None:  # workers of other libraries may do without it
+            _begin()
         return nullcontext()
 
     def arrived(self, payload: object, results: list[Any]) -> None:
