@@ -103,8 +103,8 @@ def after_import(module: ModuleType) -> Callable[[], None]:
 
 def _options() -> Logs | None:
     """Return how our pipeline was configured; None: it was not."""
-    configuration = sys.modules.get("otel_ml.configuration")  # not loaded here: it brings the SDK
-    telemetry = None if configuration is None else configuration.active()
+    module = sys.modules.get("otel_ml.telemetry")  # not loaded here: it brings the SDK
+    telemetry = None if module is None else module.active()
     return None if telemetry is None else telemetry.settings.logs
 
 
