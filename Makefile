@@ -30,7 +30,7 @@ PURE_TESTS := $(addprefix tests/, audit/test_bell.py audit/test_chain.py audit/t
 SOURCES := $(shell find otel_ml hydra_plugins -name __pycache__ -prune -o -print) $(wildcard README.md) LICENSE
 CHECKED := otel_ml hydra_plugins tests $(wildcard benchmarks scripts examples grafana)
 
-.PHONY: help demo install test sdk-test sklearn-test sklearn-test-oldest lint typecheck format docs docs-check dashboards stack-env stack-test stack-load \
+.PHONY: help demo example-pipeline install test sdk-test sklearn-test sklearn-test-oldest lint typecheck format docs docs-check dashboards stack-env stack-test stack-load \
 	bench soak clean
 
 help: ## List the targets
@@ -38,6 +38,9 @@ help: ## List the targets
 
 demo: $(VENV)/.demo $(VENV)/.installed ## Train and serve a small model, and show its trace, logs, metrics and audit trail
 	@$(BIN)/otel-ml demo
+
+example-pipeline: $(VENV)/.test $(VENV)/.installed ## Run Hydra, DVC, MLflow, Optuna and Prefect together, and show their one trace
+	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/pipeline/run.sh $(PIPELINE)
 
 install: $(VENV)/.test $(VENV)/.installed ## Make the environment that the tests run in
 

@@ -1,0 +1,1 @@
+"""The stages of the pipeline: one process each, started by DVC, configured by Hydra."""
