@@ -104,7 +104,7 @@ def test_what_is_remembered_is_bounded() -> None:
     for number in range(10_000):
         name = str(number).translate(letters)
         assert filled.passes(f"{name}: 1")
-    assert len(filled._known) <= 4096 and len(filled._names) <= 4096
+    assert len(filled.known) <= 4096 and len(filled._names) <= 4096
     assert not filled.passes("password: 1")
     assert filled.passes("x" * 10_000)
-    assert max(map(len, filled._known)) <= 512
+    assert max(map(len, filled.known)) <= 512
