@@ -93,7 +93,7 @@ sklearn-test: $(VENV)/.test $(VENV)/.installed ## Run scikit-learn's own tests w
 	@$(BIN)/python scripts/run_sklearn_tests.py $(SKLEARN_TESTS)
 
 sklearn-test-oldest: $(OLDEST)/.installed ## Test the instrumentation with the oldest scikit-learn and joblib that are supported
-	@PYTHONPATH=tests $(OLDEST)/bin/python -P -m pytest tests/integrations
+	@PYTHONPATH=tests $(OLDEST)/bin/python -P -m pytest tests/integrations/sklearn tests/integrations/test_joblib.py
 
 bench: $(BENCH_VENV)/.installed ## Measure the cost of a call, beside other instrumentations
 	@$(BENCH_VENV)/bin/python -m benchmarks

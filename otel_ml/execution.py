@@ -93,7 +93,7 @@ class Run:
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Run, (self.id, self.name, self.config, None, self.labels)
+        return _restored, (self.id, self.name, self.config, self.labels, self.entered)
 
     def __repr__(self) -> str:
         return f"Run(id={self.id!r}, name={self.name!r})"
@@ -134,6 +134,12 @@ class Run:
         if span.is_recording():
             span.set_attribute(conventions.ERROR_TYPE, kind)
             span.set_status(StatusCode.ERROR, description)
+
+
+def _restored(
+    run_id: str, name: str, config: Mapping[str, Any] | None, labels: Mapping[str, str], entered: bool
+) -> Run:
+    return Run(run_id, name, config, labels=labels, entered=entered)
 
 
 def current_run(in_context: Context | None = None) -> Run | None:
@@ -319,7 +325,7 @@ def inherited() -> Run | None:
         return None
     if carried.get(conventions.RUN_ID) != run_id:
         return Run(run_id, run_id, labels=given)
-    labels = dict(parse_qsl(str(carried.get(conventions.RUN_LABELS, ""))))
+    labels = dict(parse_qsl(str(carried.get(conventions.RUN_LABELS, "")), keep_blank_values=True))
     return Run(run_id, str(carried.get(conventions.RUN_NAME) or run_id), labels=labels | given)
 
 

@@ -16,7 +16,10 @@ from pathlib import Path
 from opentelemetry import context as context_api
 from opentelemetry.context import Context
 
+from otel_ml import redaction
 from otel_ml.execution import Run, context_with, current_run, is_inside, process_run_id
+
+_LONGEST = 256
 
 
 def label(labels: Mapping[str, str]) -> Token[Context]:
@@ -25,13 +28,14 @@ def label(labels: Mapping[str, str]) -> Token[Context]:
     Where no run is open, the process's own run is what carries them.
 
     Args:
-        labels: Values by name, a constant of `otel_ml.conventions`. A value replaces an outer one of the same name.
+        labels: Values by name, a constant of `otel_ml.conventions`. A value replaces an outer one of the same name, and
+            is masked, and cut after 256 characters.
 
     Returns:
         A token for `opentelemetry.context.detach`.
     """
     run = current_run()
-    merged = {**({} if run is None else run.labels), **labels}
+    merged = {**({} if run is None else run.labels), **{name: _shown(value) for name, value in labels.items()}}
     if run is None:
         labelled_run = Run(process_run_id(), Path(sys.argv[0]).stem or "python", labels=merged, entered=False)
     else:
@@ -51,3 +55,9 @@ def labelled(labels: Mapping[str, str]) -> Iterator[None]:
         yield
     finally:
         context_api.detach(token)
+
+
+def _shown(value: str) -> str:
+    """Return a label as it may stand in the environment of every process: masked, bounded, and valid UTF-8."""
+    text = redaction.current().text(str(value)[:_LONGEST])
+    return text.encode("utf-8", "replace").decode("utf-8")

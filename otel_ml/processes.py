@@ -10,7 +10,6 @@ import functools
 import multiprocessing
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Any
@@ -83,31 +82,36 @@ class _Patches:
 def _starting(start: Callable[[BaseProcess], None]) -> Callable[[BaseProcess], None]:
     @functools.wraps(start)
     def start_with_context(self: BaseProcess) -> None:
+        before = self.__dict__.copy()
+        name = None
         try:
-            packed = _pack(self)
+            name = _pack(self)
         except Exception as error:  # a process class of the program may do anything
             health.internal_error("context of a process", error)
-            packed = False
         try:
             start(self)
         finally:
-            if packed:
-                del self.run  # here it is no other process than it was
+            if name is not None and self.__dict__.pop(name, None) is not None and name in before:
+                self.__dict__[name] = before[name]  # here it is no other process than it was
 
     return start_with_context
 
 
-def _pack(process: BaseProcess) -> bool:
-    """Have one process take along what is current; a fork has it anyway."""
+def _pack(process: BaseProcess) -> str | None:
+    """Have one process take along what is current, as a fork does anyway; return which attribute was replaced."""
     method = getattr(process, "_start_method", None) or multiprocessing.get_start_method()
-    package = _package(getattr(process, "_target", None))
+    target = getattr(process, "_target", None)
+    package = _package(target)
     if method == "fork" or package in _WORKERS_OF_POOLS:
-        return False
-    luggage = depart().luggage
-    if package in _EXECUTIONS and luggage.run is None and luggage.setup is not None:
-        luggage = replace(luggage, setup=(None, luggage.setup[1]))
-    process.run = Shipment(luggage, process.run)  # type: ignore[method-assign]
-    return True
+        return None
+    parcel = depart(is_execution=package in _EXECUTIONS).parcel
+    if "run" in process.__dict__ or type(process).run is not BaseProcess.run:
+        process.__dict__["run"] = Shipment(parcel, process.run)
+        return "run"
+    if target is None:
+        return None
+    process.__dict__["_target"] = Shipment(parcel, target)
+    return "_target"
 
 
 def _package(function: object) -> str:
@@ -136,4 +140,4 @@ def _packed(pool: Any, function: Any) -> Any:
         return function
     if isinstance(pool, getattr(sys.modules.get("multiprocessing.pool"), "ThreadPool", ())):
         return functools.partial(in_context, context_api.get_current(), function)
-    return Shipment(depart().luggage, function)
+    return Shipment(depart().parcel, function)

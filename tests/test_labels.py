@@ -116,3 +116,15 @@ def test_processes_of_every_kind_take_them_over(tmp_path: Path) -> None:
     working = {line["message"]: line for line in lines if line["logger"] == "work"}
     assert [line.get(conventions.DVC_STAGE) for line in working.values()] == [name] * 3
     assert {message for message, line in working.items() if conventions.OPTUNA_TRIAL in line} == {"here"}
+
+
+def test_an_odd_label_is_cleaned_masked_and_bounded() -> None:
+    """It stands in the environment of every process."""
+    odd = {conventions.DVC_STAGE: "a\udce9b", conventions.OPTUNA_TRIAL: "x" * 9000, conventions.HYDRA_JOB: ""}
+    with labelled(odd | {conventions.MLFLOW_RUN_ID: "mail ann@example.com"}):
+        run = current_run()
+    assert run is not None
+    assert run.labels[conventions.DVC_STAGE] == "a?b"
+    assert len(run.labels[conventions.OPTUNA_TRIAL]) == 256
+    assert run.labels[conventions.HYDRA_JOB] == ""
+    assert "ann@" not in run.labels[conventions.MLFLOW_RUN_ID]

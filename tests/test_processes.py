@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_ml import processes
+from otel_ml import conventions, processes
 from support import run_python
 from worker_runs import check, recorded
 
@@ -175,3 +175,121 @@ def test_what_cannot_be_pickled_is_the_programs_own_error() -> None:
              "PYTHONWARNINGS": "ignore::DeprecationWarning"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+FOREIGN = """
+import copy, functools, logging, multiprocessing, sys
+from concurrent.futures import ProcessPoolExecutor
+import otel_ml
+from otel_ml import conventions
+from otel_ml.labels import labelled
+
+CONTEXT = multiprocessing.get_context("spawn")
+
+def double(number):
+    return 2 * number
+
+def put(queue, value=None):
+    queue.put(double(21))
+
+def configure_anew(queue):
+    telemetry = otel_ml.configure(service_name="own", directory="own")
+    queue.put(telemetry.settings.service_name)
+
+def run_inside(queue):
+    with otel_ml.run("inner"):
+        queue.put(otel_ml.current_run().name)
+
+class Copying(CONTEXT.Process):
+    def __init__(self, queue):
+        super().__init__()
+        self.queue = queue
+
+    def __getstate__(self):
+        return {key: value if key == "queue" else copy.deepcopy(value) for key, value in vars(self).items()}
+
+    def run(self):
+        put(self.queue)
+
+def started(process):
+    process.start()
+    process.join()
+    assert process.exitcode == 0, process.exitcode
+
+if __name__ == "__main__":
+    def mask(key, value):  # workers import this module without this block
+        return value
+
+    masking = otel_ml.Redaction(callback=mask) if "mask" in sys.argv else otel_ml.Redaction()
+    telemetry = otel_ml.configure(service_name="caller", directory="state", audit=False, redaction=masking)
+    queue = CONTEXT.Queue()
+"""
+
+
+def foreign(folder: Path, code: str, *arguments: str) -> None:
+    """Run a program that knows nothing of what goes along with its work."""
+    lines = "".join(f"    {line}\n" for line in code.strip().splitlines())
+    (folder / "program.py").write_text(f"{FOREIGN}{lines}    telemetry.shutdown()\n")
+    code = f"""
+        import runpy, sys
+        sys.argv = ["program.py", *{arguments!r}]
+        runpy.run_path("program.py", run_name="__main__")
+    """
+    done = run_python(code, cwd=folder, env={"PYTHONWARNINGS": "ignore::DeprecationWarning"})
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_setup_that_a_worker_cannot_unpickle_costs_telemetry_only(tmp_path: Path) -> None:
+    """A callback of the main block is nowhere else: work goes on in processes, pools and executors."""
+    foreign(
+        tmp_path,
+        """
+started(CONTEXT.Process(target=put, args=(queue,)))
+assert queue.get(timeout=20) == 42
+with CONTEXT.Pool(1) as pool:
+    assert pool.map_async(double, [1, 2]).get(20) == [2, 4]
+with ProcessPoolExecutor(1, mp_context=CONTEXT) as pool:
+    assert list(pool.map(double, [1, 2], timeout=20)) == [2, 4]
+""",
+        "mask",
+    )
+
+
+def test_what_a_worker_configures_itself_goes_before_what_came_along(tmp_path: Path) -> None:
+    """As after `opentelemetry-instrument`."""
+    foreign(tmp_path, "started(CONTEXT.Process(target=configure_anew, args=(queue,)))\nassert queue.get() == 'own'")
+    assert list((tmp_path / "own").iterdir())
+
+
+def test_a_run_in_a_worker_that_only_has_a_label_is_the_first_one(tmp_path: Path) -> None:
+    """With its description, as without the label."""
+    foreign(
+        tmp_path,
+        """
+with labelled({conventions.OPTUNA_TRIAL: "s#1"}):
+    started(CONTEXT.Process(target=run_inside, args=(queue,)))
+assert queue.get() == "inner"
+""",
+    )
+    _, lines = recorded(tmp_path)
+    told = [line for line in lines if line["message"] == "run inner started"]
+    assert [line[conventions.OPTUNA_TRIAL] for line in told] == ["s#1"]
+
+
+def test_a_process_object_is_what_it_was_after_its_start(tmp_path: Path) -> None:
+    """Also one with a `run` of its own, and one that copies its state."""
+    foreign(
+        tmp_path,
+        """
+process = CONTEXT.Process()
+process.run = run = functools.partial(put, queue)
+started(process)
+assert process.run is run and queue.get() == 42
+process = Copying(queue)
+started(process)
+assert queue.get() == 42 and "run" not in vars(process)
+process = CONTEXT.Process(target=put, args=(queue,))
+started(process)
+assert queue.get() == 42 and not {"run", "_target"} & vars(process).keys()  # which `start` deletes
+""",
+    )

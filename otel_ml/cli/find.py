@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -46,7 +47,11 @@ def find(name: str, *, directory: Path | None, as_json: bool) -> None:
         RunNotFoundError: Nothing that was recorded is called that.
     """
     places = [directory.expanduser().absolute()] if directory is not None else state_directories(None)
-    seen = Counter(names for place in places for recording in recordings(place) for names in _names_in(recording))
+    problems: list[str] = []
+    found_in = [recording for place in places for recording in recordings(place)]
+    seen = Counter(names for recording in found_in for names in _names_in(recording, problems))
+    if problems:
+        print(f"otel-ml find: {len(problems)} lines could not be read, such as {problems[0]}", file=sys.stderr)
     found = related(name, seen)
     if not found:
         looked = ", ".join(str(place) for place in places)
@@ -98,8 +103,7 @@ def _counted(kind: str, seen: Mapping[Names, int]) -> Counter[str]:
     return counts
 
 
-def _names_in(recording: Recording) -> Iterator[Names]:
-    problems: list[str] = []  # a torn last line of a program that runs is no news here
+def _names_in(recording: Recording, problems: list[str]) -> Iterator[Names]:
     for path in recording.files("traces"):
         for request in otlp_files.read_lines(path, problems):
             for span in otlp_files.spans(request):

@@ -22,7 +22,7 @@ from opentelemetry import context as context_api
 from otel_ml import configuration, conventions, environment, health, luggage, propagation
 from otel_ml.errors import ConfigurationError
 from otel_ml.labels import labelled
-from otel_ml.luggage import Luggage, Shipment
+from otel_ml.luggage import Shipment
 from otel_ml.runs import Run, run
 from otel_ml.settings import resolve
 from otel_ml.telemetry import active
@@ -61,7 +61,7 @@ class OtelMlCallback(Callback):
     def __init__(self, settings: Mapping[str, Any] | None = None) -> None:
         self._arguments = _arguments({} if settings is None else settings)
         resolve(self._arguments)  # now: to Hydra, what a hook raises is no more than a warning
-        self._luggage: Luggage | None = None
+        self._parcel: bytes | None = None
         self._home = _PROCESS
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -76,7 +76,7 @@ class OtelMlCallback(Callback):
             opened = _Opened()
             with _as_current(config):
                 opened.enter(f"{config.hydra.job.name} multirun", config)
-            self._luggage = luggage.depart().luggage
+            self._parcel = luggage.depart().parcel
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Close that run; Hydra does not call this after a failed job."""
@@ -89,8 +89,8 @@ class OtelMlCallback(Callback):
             if self._is_abroad():
                 _abandon()
             opened = _Opened()
-            if self._is_abroad() and self._luggage is not None:
-                context = Shipment(self._luggage, context_api.get_current)()
+            if self._is_abroad() and self._parcel is not None:
+                context = Shipment(self._parcel, context_api.get_current)()
                 opened.stack.callback(context_api.detach, context_api.attach(context))
             _keep_level()
             number = OmegaConf.select(config, "hydra.job.num")

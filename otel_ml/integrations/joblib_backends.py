@@ -54,7 +54,7 @@ class _Carrying:
         return super().submit(func, callback)  # type: ignore[misc]
 
     def _wrapped(self, departure: Departure, func: Callable[[], Any]) -> Callable[[], Any]:
-        return Shipment(departure.luggage, func, delivers=True)
+        return Shipment(departure.parcel, func, delivers=True)
 
 
 class CarryingLoky(_Carrying, LokyBackend):  # type: ignore[misc]
@@ -86,7 +86,7 @@ class _CarryingDask(_Carrying):
 
     def _wrapped(self, departure: Departure, func: Callable[[], Any]) -> Callable[[], Any]:
         func.items = [  # type: ignore[attr-defined]
-            (Shipment(departure.luggage, function, delivers=True), args, kwargs)
+            (Shipment(departure.parcel, function, delivers=True), args, kwargs)
             for function, args, kwargs in func.items  # type: ignore[attr-defined]
         ]
         return func

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +98,13 @@ def test_an_unknown_name_is_said(state: Path) -> None:
     done = CliRunner().invoke(app, ["find", "nobody", "--dir", str(state)])
     assert done.exit_code != 0
     assert "'nobody'" in str(done.exception) and str(state) in str(done.exception)
+
+
+def test_lines_that_cannot_be_read_are_said(state: Path, tmp_path: Path) -> None:
+    """What is asked for may have been on them."""
+    copied = tmp_path / "state"
+    shutil.copytree(state, copied)
+    for path in copied.glob("*/traces-*.jsonl"):
+        path.write_bytes(path.read_bytes()[:-100])
+    done = CliRunner().invoke(app, ["find", "churn#0", "--dir", str(copied)])
+    assert "could not be read" in done.stderr

@@ -4,9 +4,9 @@ from otel_ml.capture cimport rows_and_columns
 from otel_ml.instruments cimport Instruments
 from otel_ml.integrations.sklearn.step_names cimport name_of
 from otel_ml.operations cimport Operation, Spec
-from otel_ml.primitives cimport bound, item, put
+from otel_ml.primitives cimport item, put
 
-cdef object CALL_KEY, Context, FunctionType, MethodType, get_context
+cdef object CALL_KEY, Context, get_context, recognised
 cdef dict _subjects
 cdef Py_ssize_t _MOST_CALLS
 cdef Instruments instruments
@@ -22,6 +22,8 @@ cdef class Subject:
 
     @cython.locals(last=tuple)
     cdef attributes(self, step, data)
+
+    cdef plain(self, step, described)
 
 cdef class Call:
     cdef object __weakref__
@@ -39,19 +41,6 @@ cdef class Call:
     cdef _describe(self, result)
 
     cdef _leave(self)
-
-cdef class WatchedFunction:
-    cdef dict __dict__
-    cdef public object function
-    cdef object _method
-
-cdef class WatchedMethod:
-    cdef dict __dict__
-    cdef public object original
-    cdef dict _known
-    cdef WatchedFunction _plain
-
-    cdef _watched(self, function)
 
 @cython.locals(outer=Call, subject=Subject, call=Call)
 cpdef Call begin(estimator, method, tuple args, dict kwargs)

@@ -1,17 +1,14 @@
-"""One call of an estimator: how it comes here, whether it is watched, its span, and what is said of it at its end.
+"""One call of an estimator: whether it is watched, its span, and what is said of it at its end.
 
 It is compiled where that can be done.
 """
 
 from __future__ import annotations
 
-import copy
-import functools
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import FunctionType, MethodType
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from opentelemetry import context as context_api
 from opentelemetry.context import Context
@@ -26,7 +23,8 @@ from otel_ml.integrations.sklearn.progress import Progress, begin_fit
 from otel_ml.integrations.sklearn.step_names import name_of
 from otel_ml.loggers import own_logger
 from otel_ml.operations import Operation, Spec
-from otel_ml.primitives import bound, item, put
+from otel_ml.primitives import item, put
+from otel_ml.summaries import recognised
 
 CALL_KEY: Final = context_api.create_key("otel_ml.estimator")
 """Where a context keeps the innermost `Call` that it is in."""
@@ -34,7 +32,6 @@ CALL_KEY: Final = context_api.create_key("otel_ml.estimator")
 _MOST_CALLS: Final = policy.MOST_CALLS
 _MOST_CLASSES = 256
 _MOST_SHAPES = 64
-_MOST_FUNCTIONS = 64
 _logger = own_logger("sklearn")
 
 
@@ -82,9 +79,10 @@ class Subject:
 
     def attributes(self, step: str | None, data: Any) -> Any:
         """Return the attributes of a span: those of the call before where they are the same, as they most often are."""
-        kind, shape, dtype = type(data), getattr(data, "shape", None), getattr(data, "dtype", None)
-        last = self._last
-        if last[0] is kind and last[1] is dtype and last[2] is step and type(shape) is tuple and last[3] == shape:
+        kind, last = type(data), self._last
+        is_known = last[0] is kind or recognised(kind) is not None  # what else data is may take long to say its shape
+        shape, dtype = (getattr(data, "shape", None), getattr(data, "dtype", None)) if is_known else (None, None)
+        if is_known and last[1] is dtype and last[2] is step and type(shape) is tuple and last[3] == shape:
             return last[4]  # to hash a dtype takes as long as all of this
         rows, columns = rows_and_columns(data)
         described = kind, rows, columns, dtype
@@ -92,11 +90,15 @@ class Subject:
         if found is None:
             if len(self._known) >= _MOST_SHAPES:
                 self._known.clear()
-            named = {} if step is None else {conventions.ESTIMATOR_STEP: step}
-            attributes = {**self.spec.attributes, **named, **facts.input_attributes(described)}
-            found = self._known[step, described] = clean(attributes)
-        self._last = (kind, dtype, step, shape, found)
+            found = self._known[step, described] = self.plain(step, described)
+        if is_known:
+            self._last = (kind, dtype, step, shape, found)
         return found
+
+    def plain(self, step: str | None, described: Any) -> Any:
+        """Return attributes that nobody remembers."""
+        named = {} if step is None else {conventions.ESTIMATOR_STEP: step}
+        return clean({**self.spec.attributes, **named, **facts.input_attributes(described)})
 
 
 class Call:
@@ -130,7 +132,12 @@ class Call:
         self._outer = outer
         self._operation = operation = Operation.__new__(Operation)
         step = None if outer is None else name_of(self.estimator, outer.estimator)
-        attributes = subject.attributes(step, data[0] if data else None)
+        given = data[0] if data else None
+        try:
+            attributes = subject.attributes(step, given)
+        except Exception as error:  # data of a foreign class may do anything
+            health.internal_error("description of an estimator's input", error)
+            attributes = subject.plain(step, (type(given), None, None, None))
         operation.begin(subject.spec, attributes, subject.spec.series)
         current = get_context()
         if current is not context and type(current) is Context:
@@ -182,97 +189,6 @@ class Call:
         outer = self._outer
         if self._subject.is_fit and outer is not None and outer.progress is not None and not outer.in_workers:
             outer.progress.done(None)
-
-
-class WatchedMethod:
-    """Stands in a class for one of its methods: on objects it gives the watched one, on the class the original.
-
-    scikit-learn's `available_if`, and whatever descriptor a method may be, decides as before who has the method. When
-    a class is pickled by value, as cloudpickle does with those of a script, the original goes.
-
-    Args:
-        original: What stood in the class.
-    """
-
-    original: Any
-
-    def __init__(self, original: Any) -> None:
-        functools.update_wrapper(cast("Any", self), original)
-        self.original = original
-        self._plain = WatchedFunction(original) if type(original) is FunctionType else None
-        self._known: dict[Any, WatchedFunction] = {}
-
-    def __get__(self, instance: Any, owner: type | None) -> Any:
-        if self._plain is not None and instance is not None:
-            return bound(self._plain, instance)
-        given = self.original.__get__(instance, owner)
-        if instance is None or type(given) is not MethodType or given.__self__ is not instance:
-            return given
-        function = given.__func__
-        found = self._known.get(function)
-        if found is None:
-            found = self._watched(function)
-        return bound(found, instance)
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "original":  # a copy that is not filled yet
-            raise AttributeError(name)
-        return getattr(self.original, name)
-
-    def __eq__(self, other: object) -> bool:
-        return (
-            other is self or other is self.original
-        )  # MLflow's autolog takes no method that its class shows otherwise
-
-    def __hash__(self) -> int:
-        return hash(self.original)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return copy.copy, (self.original,)  # which returns a function as it is: no name of ours in the pickle
-
-    def _watched(self, function: Any) -> WatchedFunction:
-        if len(self._known) >= _MOST_FUNCTIONS:  # a descriptor that makes a function each time
-            self._known.clear()
-        self._known[function] = found = WatchedFunction(function)
-        return found
-
-
-class WatchedFunction:
-    """A method's function with a span around each call that is worth one. Pickled, it is the function.
-
-    Args:
-        function: Takes the estimator first.
-    """
-
-    function: Any
-    _method: str
-
-    def __init__(self, function: Any) -> None:
-        functools.update_wrapper(cast("Any", self), function)
-        self.function = function
-        self._method = function.__name__
-
-    def __call__(self, estimator: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Call the function."""
-        function = self.function
-        call = begin(estimator, self._method, args, kwargs) if instruments.enabled else None
-        if call is None:
-            return function(estimator, *args, **kwargs)
-        try:  # without names the call is a cheaper one
-            result = function(estimator, *args, **kwargs) if kwargs else function(estimator, *args)
-        except BaseException as error:
-            call.fail(error)
-            raise
-        call.stop(result)
-        return result
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "function":  # a copy that is not filled yet
-            raise AttributeError(name)
-        return getattr(self.function, name)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return copy.copy, (self.function,)
 
 
 def begin(estimator: Any, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call | None:

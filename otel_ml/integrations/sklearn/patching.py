@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from otel_ml import health
-from otel_ml.integrations.sklearn.calls import WatchedMethod
 from otel_ml.integrations.sklearn.policy import METHODS
+from otel_ml.integrations.sklearn.watched import WatchedMethod
 
 _patched: list[tuple[weakref.ref[type], str, WatchedMethod]] = []
 

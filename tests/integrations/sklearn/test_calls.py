@@ -204,3 +204,48 @@ def test_nothing_is_recorded_while_telemetry_is_disabled(
     instruments.enabled = False
     pipeline().fit(X, Y)
     assert not watched.spans
+
+
+class Odd(list[Any]):
+    """Data of a library that nobody knows, with what may be odd about it."""
+
+    shape: Any = None
+    dtype: Any = None
+
+
+class OddArray(np.ndarray):
+    """Data of a known library, with attributes that raise."""
+
+    @property
+    def dtype(self) -> Any:
+        raise RuntimeError("no dtype today")
+
+
+def odd_data() -> dict[str, Any]:
+    """Data that a span must not be lost for."""
+    found = {name: Odd([[1.0], [2.0]]) for name in ("list as dtype", "array as dtype", "arrays as shape")}
+    found["list as dtype"].dtype = ["f4"]
+    found["array as dtype"].dtype = np.array([1, 2])
+    found["arrays as shape"].shape = (np.array([1, 2]), 1)
+    found["a dtype that raises"] = np.ones((2, 1)).view(OddArray)
+    return found
+
+
+class Passing(TransformerMixin, BaseEstimator):
+    """Does not look at its input."""
+
+    def fit(self, X: Any, y: Any = None) -> Passing:
+        return self
+
+    def transform(self, X: Any) -> str:
+        return "as it was"
+
+
+@pytest.mark.parametrize("name", odd_data())
+def test_no_span_is_lost_for_odd_data(watched: CapturedTelemetry, name: str) -> None:
+    """Whatever its shape and dtype are, and also the second time."""
+    data, estimator = odd_data()[name], Passing()
+    for _ in range(2):
+        assert estimator.fit(data) is estimator
+        assert estimator.transform(data) == "as it was"
+    assert tree(watched) == ["Passing.fit", "Passing.transform"] * 2
