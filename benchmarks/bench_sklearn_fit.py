@@ -56,8 +56,8 @@ def main() -> None:
     for place, what in enumerate(("wall", "cpu")):
         plain, seen = (statistics.median(run[place] for run in found[watched]) for watched in (False, True))
         ratios = sorted(w[place] / p[place] for p, w in zip(found[False], found[True], strict=True))
-        print(f"{what}: plain {plain:.2f} s, watched {seen:.2f} s, median of the ratios {statistics.median(ratios):.4f} "
-              f"({ratios[0]:.4f} to {ratios[-1]:.4f})")  # fmt: skip
+        span = f"{statistics.median(ratios):.4f} ({ratios[0]:.4f} to {ratios[-1]:.4f})"
+        print(f"{what}: plain {plain:.2f} s, watched {seen:.2f} s, median of the ratios {span}")
 
 
 if __name__ == "__main__":
