@@ -29,6 +29,24 @@ class ConfigurationError(Error, ValueError):
         return f"{message}. {self.hint}" if self.hint else message
 
 
+class MissingExtraError(Error, ImportError):
+    """A library that an extra of otel_ml brings is not installed.
+
+    Args:
+        module: Name of the library's module.
+        extra: The extra that brings it.
+        purpose: What it is needed for, as the end of a sentence.
+    """
+
+    def __init__(self, module: str, extra: str, purpose: str) -> None:
+        self.extra = extra
+        super().__init__(
+            f"{module}: expected to be installed {purpose}, received no module of that name. "
+            f"Install it with: pip install 'otel-ml[{extra}]'",
+            name=module,
+        )
+
+
 def shorten(value: object, limit: int = 200) -> str:
     """Return `repr(value)` cut to `limit` characters, or the type's name when `repr` fails."""
     try:

@@ -11,14 +11,13 @@ import multiprocessing
 import sys
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
-from types import ModuleType
 from typing import Any
 
 from opentelemetry import context as context_api
-from wrapt import register_post_import_hook  # comes with opentelemetry-instrumentation
 
 from otel_ml import health
 from otel_ml.luggage import Shipment, depart
+from otel_ml.patches import Undo, all_of, replace, when_imported
 from otel_ml.threads import in_context
 
 _POOLS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -33,54 +32,23 @@ _POOLS: dict[str, tuple[str, tuple[str, ...]]] = {
 _WORKERS_OF_POOLS = frozenset({"concurrent", "joblib", "loky", "multiprocessing"})
 """Packages whose processes outlive what happens to be current when they start."""
 
-_EXECUTIONS = frozenset({"prefect"})
+executions: set[str] = set()
 """Packages whose processes are executions, such as flow runs: a run each, unless one goes along."""
 
 
 def propagate() -> Callable[[], None]:
     """Have processes and process pools take the caller's context and setup along; return a function that undoes it."""
-    patches = _Patches()
-    patches.apply(BaseProcess, "start", _starting)
-    for name in _POOLS:
-        if name in sys.modules:
-            patches.pool(sys.modules[name])
-        else:  # loading it takes longer than all of ours
-            register_post_import_hook(patches.pool, name)
-    return patches.undo
+    # Not imported here: that takes longer than all of ours.
+    pools = [when_imported(name, functools.partial(_patch_pool, name)) for name in _POOLS]
+    return all_of([replace((BaseProcess,), "start", _starting), *pools])
 
 
-class _Patches:
-    """Methods that were replaced, to be put back."""
-
-    def __init__(self) -> None:
-        self._replaced: list[tuple[type, str, Any, Any]] = []
-        self._ended = False
-
-    def apply(self, owner: type, name: str, wrap: Callable[[Any], Any]) -> None:
-        """Replace a method by what `wrap` returns for it."""
-        original = owner.__dict__[name]
-        ours = wrap(original)
-        setattr(owner, name, ours)
-        self._replaced.append((owner, name, original, ours))
-
-    def pool(self, module: ModuleType) -> None:
-        """Replace the methods of the pool in a module that has been loaded."""
-        if self._ended:
-            return
-        owner, methods = _POOLS[module.__name__]
-        for name in methods:
-            self.apply(getattr(module, owner), name, _giving_out)
-
-    def undo(self) -> None:
-        """Put the originals back, unless somebody else has wrapped them since."""
-        self._ended = True
-        for owner, name, original, ours in self._replaced:
-            if owner.__dict__.get(name) is ours:
-                setattr(owner, name, original)
+def _patch_pool(name: str) -> list[Undo]:
+    kind, methods = _POOLS[name]
+    return [replace((getattr(sys.modules[name], kind),), method, _giving_out) for method in methods]
 
 
 def _starting(start: Callable[[BaseProcess], None]) -> Callable[[BaseProcess], None]:
-    @functools.wraps(start)
     def start_with_context(self: BaseProcess) -> None:
         before = self.__dict__.copy()
         name = None
@@ -104,7 +72,7 @@ def _pack(process: BaseProcess) -> str | None:
     package = _package(target)
     if method == "fork" or package in _WORKERS_OF_POOLS:
         return None
-    parcel = depart(is_execution=package in _EXECUTIONS).parcel
+    parcel = depart(is_execution=package in executions).parcel
     if "run" in process.__dict__ or type(process).run is not BaseProcess.run:
         process.__dict__["run"] = Shipment(parcel, process.run)
         return "run"
@@ -119,7 +87,6 @@ def _package(function: object) -> str:
 
 
 def _giving_out(method: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(method)
     def give_out(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         try:
             if args:

@@ -88,7 +88,7 @@ def _text_schema(names: list[str], rows: list[list[str]]) -> Schema:
     for row in rows:
         for position, cell in enumerate(row[: len(types)]):
             if cell:
-                types[position] = _merged(types[position], _text_type(cell))
+                types[position] = _merged(types[position], _text_type(cell), "str")
     return {name: found or "empty" for name, found in zip(names, types, strict=False)}
 
 
@@ -99,10 +99,11 @@ def _text_type(cell: str) -> str:
     return next((kind for kind, pattern in _NUMBERS if pattern.fullmatch(text)), "str")
 
 
-def _merged(known: str | None, new: str) -> str:
+def _merged(known: str | None, new: str, other: str) -> str:
+    """Return the type of a column that has both; `other` where they are not both numbers."""
     if known in (None, new):
         return new
-    return "float" if {known, new} == {"int", "float"} else "str"
+    return "float" if {known, new} == {"int", "float"} else other
 
 
 def _json_lines(path: Path, count: bool) -> dict[str, Any]:
@@ -113,15 +114,9 @@ def _json_lines(path: Path, count: bool) -> dict[str, Any]:
         for record in sample:
             for name, value in record.items() if isinstance(record, dict) else ():
                 if value is not None and (name in types or len(types) < _MOST_COLUMNS):
-                    types[name] = _merged_json(types.get(name), _JSON_TYPES[type(value)])
+                    types[name] = _merged(types.get(name), _JSON_TYPES[type(value)], "mixed")
         table = {"columns": len(types), "schema": types}
         return {"rows": len(sample) + sum(1 for _ in lines), **table} if count else table
-
-
-def _merged_json(known: str | None, new: str) -> str:
-    if known in (None, new):
-        return new
-    return "float" if {known, new} == {"int", "float"} else "mixed"
 
 
 def _npy(path: Path, count: bool) -> dict[str, Any]:

@@ -17,16 +17,19 @@ from opentelemetry import context
 from opentelemetry.context import Context
 
 from otel_ml import conventions, health
+from otel_ml.patches import all_of, replace
 
 _POOL_WORKER = getattr(pool_module, "_worker", None)
 
 
 def propagate() -> Callable[[], None]:
     """Have threads and thread pools take the caller's context along; return a function that undoes it."""
-    start = threading.Thread.start
-    submit: Callable[..., Future[Any]] = ThreadPoolExecutor.submit
+    return all_of([
+        replace((threading.Thread,), "start", _starting), replace((ThreadPoolExecutor,), "submit", _submitting)
+    ])  # fmt: skip
 
-    @functools.wraps(start)
+
+def _starting(start: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
     def start_with_context(self: threading.Thread) -> None:
         try:
             _carry(self)
@@ -34,7 +37,10 @@ def propagate() -> Callable[[], None]:
             health.internal_error("context of a thread", error)
         start(self)
 
-    @functools.wraps(submit)
+    return start_with_context
+
+
+def _submitting(submit: Callable[..., Future[Any]]) -> Callable[..., Future[Any]]:
     def submit_with_context(
         self: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Future[Any]:
@@ -43,17 +49,7 @@ def propagate() -> Callable[[], None]:
             fn = functools.partial(in_context, current, fn)
         return submit(self, fn, *args, **kwargs)
 
-    threading.Thread.start = start_with_context  # type: ignore[method-assign]
-    ThreadPoolExecutor.submit = submit_with_context  # type: ignore[method-assign, assignment]
-
-    def undo() -> None:
-        """Put the originals back, unless somebody else has wrapped them since."""
-        if threading.Thread.start is start_with_context:
-            threading.Thread.start = start  # type: ignore[method-assign]
-        if ThreadPoolExecutor.submit is submit_with_context:
-            ThreadPoolExecutor.submit = submit  # type: ignore[method-assign]
-
-    return undo
+    return submit_with_context
 
 
 def _carry(thread: threading.Thread) -> None:

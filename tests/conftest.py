@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from otel_ml import health
+from otel_ml import health, redaction
+from otel_ml.redaction import Redactor
 from support import is_ambient
 
 # A deadline would assert on speed, which a loaded machine decides.
@@ -38,3 +39,12 @@ def fresh_health() -> Iterator[None]:
     health.reset()
     yield
     health.reset()
+
+
+@pytest.fixture
+def own_redactor() -> Iterator[None]:
+    """Let a test not see what another one's redactor remembers."""
+    before = redaction.current()
+    redaction.use(Redactor())
+    yield
+    redaction.use(before)

@@ -30,7 +30,7 @@ INSTRUMENTATION = (
     },
     {"current_span", "loggers"},
     {"health", "options"},
-    {"worker", "environment_table", "identity", "credentials", "key_names", "personal_data", "summaries", "threads"},
+    {"worker", "environment_table", "identity", "credentials", "key_names", "personal_data", "summaries"},
     {"plain_copy", "redaction"},
     {"artifacts", "instruments", "propagation", "stack_text", "unmasked"},
     {"capture", "exceptions", "quick_call", "series"},
@@ -42,8 +42,8 @@ INSTRUMENTATION = (
     {"decorators"},
 )
 DISTRO = (
-    {"settings", "manifest", "sdk_compat", "termination"},
-    {"telemetry", "tracing"},
+    {"settings", "manifest", "patches", "sdk_compat", "termination"},
+    {"telemetry", "threads", "tracing"},
     {"export", "luggage"},
     {"processes"},
     {"audit", "metrics", "logs", "spans"},

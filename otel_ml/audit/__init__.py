@@ -13,7 +13,6 @@ from otel_ml.audit import compaction, copies, manifest, place
 from otel_ml.audit.columns import nanoseconds
 from otel_ml.audit.compaction import Compacted
 from otel_ml.audit.export import export
-from otel_ml.audit.extras import MissingExtraError
 from otel_ml.audit.holds import HeldError
 from otel_ml.audit.named_queries import named
 from otel_ml.audit.outcomes import outcome
@@ -25,7 +24,7 @@ from otel_ml.audit.stats import Stats, stats
 from otel_ml.audit.tail import tail
 from otel_ml.audit.verify import Report
 from otel_ml.audit.verify import verify as _verify
-from otel_ml.errors import ConfigurationError
+from otel_ml.errors import ConfigurationError, MissingExtraError
 
 __all__ = [
     "Compacted",

@@ -16,11 +16,12 @@ from otel_ml import health
 from otel_ml.audit import copies, sources, suspects
 from otel_ml.audit.columns import COLUMNS, EVENT, FROM_LINE, OUTCOME, TIME, quoted
 from otel_ml.audit.descriptors import open_held, release
-from otel_ml.audit.extras import MissingExtraError, require
+from otel_ml.audit.extras import require
 from otel_ml.audit.manifest import Manifest
 from otel_ml.audit.record import GAP, PREDICTION
 from otel_ml.audit.segment import lock
 from otel_ml.audit.sources import Source
+from otel_ml.errors import MissingExtraError
 
 FOLDER: Final = "parquet"
 """Name of the folder of the Parquet files, in the audit directory."""

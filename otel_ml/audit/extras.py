@@ -5,25 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from otel_ml.errors import Error
-
-
-class MissingExtraError(Error, ImportError):
-    """A library that an extra of otel_ml brings is not installed.
-
-    Args:
-        module: Name of the library's module.
-        extra: The extra that brings it.
-        purpose: What it is needed for, as the end of a sentence.
-    """
-
-    def __init__(self, module: str, extra: str, purpose: str) -> None:
-        self.extra = extra
-        super().__init__(
-            f"{module}: expected to be installed {purpose}, received no module of that name. "
-            f"Install it with: pip install 'otel-ml[{extra}]'",
-            name=module,
-        )
+from otel_ml.errors import MissingExtraError
 
 
 def require(module: str, extra: str, purpose: str) -> Any:

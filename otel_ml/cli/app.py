@@ -109,7 +109,7 @@ def run(
     from otel_ml.cli.launch import launch  # noqa: PLC0415
 
     if dvc:
-        from otel_ml.integrations.patches import require  # noqa: PLC0415
+        from otel_ml.patches import require  # noqa: PLC0415
 
         require("dvc")
     raise typer.Exit(launch(command, directory=directory, name=name))

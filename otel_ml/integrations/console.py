@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from otel_ml.integrations.patches import Undo
+from otel_ml.patches import Undo
 
 
 def has_pipeline() -> bool:

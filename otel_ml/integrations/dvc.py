@@ -21,10 +21,10 @@ from opentelemetry.trace import Span
 
 from otel_ml import conventions, environment, health, propagation
 from otel_ml.instruments import instruments
-from otel_ml.integrations.patches import Undo, replace, when_imported
 from otel_ml.labels import labelled
 from otel_ml.loggers import own_logger
 from otel_ml.operations import record_failure
+from otel_ml.patches import Undo, replace, when_imported
 from otel_ml.telemetry import active
 
 RAN = "ran"

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from otel_ml import conventions
-from otel_ml.audit.extras import MissingExtraError
 from otel_ml.cli import step
+from otel_ml.errors import MissingExtraError
 from support import is_ambient
 from worker_runs import Lines, recorded
 

@@ -51,13 +51,7 @@ class Lines:
         return self.made.pop()
 
 
-@pytest.fixture(autouse=True)
-def own_redactor() -> Iterator[None]:
-    """Let no test see what another one's redactor remembers."""
-    before = redaction.current()
-    redaction.use(Redactor())
-    yield
-    redaction.use(before)
+pytestmark = pytest.mark.usefixtures("own_redactor")
 
 
 @given(

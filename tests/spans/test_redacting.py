@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceFlags
 
 from otel_ml import conventions, redaction
-from otel_ml.redaction import Redactor
 from otel_ml.spans.redacting import masked
 from otel_ml.tracing.provider import TracerProvider
 from otel_ml.unmasked import Unmasked
@@ -18,13 +16,7 @@ STACK = "Traceback (most recent call last):\n" + "  File '/a/b.py', line 7, in f
 MAIL = "ann@example.com"
 
 
-@pytest.fixture(autouse=True)
-def own_redactor() -> Iterator[None]:
-    """Let no test see what another one's redactor remembers."""
-    before = redaction.current()
-    redaction.use(Redactor())
-    yield
-    redaction.use(before)
+pytestmark = pytest.mark.usefixtures("own_redactor")
 
 
 def failed(*, stack: str = STACK, description: str = "ValueError: no such model", **event: Any) -> Any:

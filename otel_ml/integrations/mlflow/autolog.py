@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from otel_ml import health
-from otel_ml.integrations.patches import Undo, replace
+from otel_ml.patches import Undo, replace
 
 
 def patch() -> list[Undo]:

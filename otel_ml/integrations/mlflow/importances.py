@@ -14,7 +14,7 @@ from opentelemetry import trace
 
 from otel_ml import health
 from otel_ml.errors import ConfigurationError
-from otel_ml.integrations.patches import require
+from otel_ml.patches import require
 
 FOLDER = "feature_importances"
 """Folder of a run's artifacts that tables and pictures are in."""

@@ -13,7 +13,7 @@ from otel_ml.errors import ConfigurationError
 from otel_ml.integrations import console
 from otel_ml.integrations.mlflow import active_run, autolog, log_file, own_traces
 from otel_ml.integrations.mlflow import tags as run_tags
-from otel_ml.integrations.patches import Undo, replace, require, when_imported
+from otel_ml.patches import Undo, replace, require, when_imported
 
 _undo: list[Undo] = []
 

@@ -9,7 +9,7 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type:
 
 from otel_ml.errors import ConfigurationError
 from otel_ml.integrations.optuna import asked, console, optimization
-from otel_ml.integrations.patches import Undo, replace, require, when_imported
+from otel_ml.patches import Undo, replace, require, when_imported
 
 _undo: list[Undo] = []
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
-from wrapt import register_post_import_hook  # comes with opentelemetry-instrumentation
 
-from otel_ml import health, luggage
+from otel_ml import luggage, processes
 from otel_ml.integrations.prefect import contexts, logs, spans
+from otel_ml.patches import Undo, require, when_imported
 
 _HOOKS: dict[str, Callable[[ModuleType], Callable[[], None]]] = {
     "prefect.context": contexts.patch,
@@ -31,10 +33,7 @@ def instrument() -> None:
     Raises:
         MissingExtraError: Prefect is not installed.
     """
-    if find_spec("prefect") is None:
-        from otel_ml.audit.extras import MissingExtraError  # noqa: PLC0415  nobody else needs it here
-
-        raise MissingExtraError("prefect", "prefect", "to watch its flows and tasks")
+    require("prefect")
     _begin()
 
 
@@ -60,42 +59,22 @@ class PrefectInstrumentor(BaseInstrumentor):  # type: ignore[misc]
 
     def _instrument(self, **kwargs: Any) -> None:
         _undo.append(logs.watch())
-        watching = _Watching()
-        _undo.append(watching.stop)
-        for name in _HOOKS:
-            register_post_import_hook(watching.begin, name)
+        _undo.extend(when_imported(name, partial(_patch, name)) for name in _HOOKS)
         luggage.travellers.append(TRAVELLER)
+        processes.executions.add("prefect")
 
     def _uninstrument(self, **kwargs: Any) -> None:
         luggage.travellers.remove(TRAVELLER)
+        processes.executions.discard("prefect")
         while _undo:
             _undo.pop()()
 
 
-_undo: list[Callable[[], None]] = []
+_undo: list[Undo] = []
 
 
-class _Watching:
-    """From one `instrument` to its end; Prefect may be imported in between."""
-
-    def __init__(self) -> None:
-        self._undo: list[Callable[[], None]] = []
-        self._ended = False
-
-    def begin(self, module: ModuleType) -> None:
-        """Do what there is to do with a module of Prefect."""
-        if self._ended:
-            return
-        try:
-            self._undo.append(_HOOKS[module.__name__](module))
-        except Exception as error:  # it must not keep the program from importing Prefect
-            health.internal_error("instrumentation of Prefect", error)
-
-    def stop(self) -> None:
-        """Undo it."""
-        self._ended = True
-        while self._undo:
-            self._undo.pop()()
+def _patch(name: str) -> list[Undo]:
+    return [_HOOKS[name](sys.modules[name])]
 
 
 class _Traveller:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]
-from wrapt import register_post_import_hook  # comes with opentelemetry-instrumentation
 
-from otel_ml import health
 from otel_ml.errors import ConfigurationError
 from otel_ml.integrations import joblib
 from otel_ml.integrations.sklearn import calls, patching, policy, rider
+from otel_ml.patches import Undo, when_imported
 
 _BASE = "sklearn.base"
 
@@ -87,42 +85,12 @@ class SklearnInstrumentor(BaseInstrumentor):  # type: ignore[misc]
             _undo.pop()()
 
 
-_undo: list[Callable[[], None]] = []
+_undo: list[Undo] = []
 
 
 def _patch() -> None:
-    if _undo:
-        return
-    watching = _Watching()
-    _undo.append(watching.stop)
-    if _BASE in sys.modules:
-        watching.begin()
-    else:
-        register_post_import_hook(lambda _: watching.begin(), _BASE)
-
-
-class _Watching:
-    """From one `instrument` to its end; scikit-learn may be imported in between."""
-
-    def __init__(self) -> None:
-        self._undo: list[Callable[[], None]] = []
-        self._ended = False
-
-    def begin(self) -> None:
-        """Patch classes and joblib, now that scikit-learn is there."""
-        if self._ended or self._undo:
-            return
-        try:
-            self._undo = [patching.patch_all(), joblib.propagate(rider.RIDER)]
-        except Exception as error:  # it must not keep the program from importing scikit-learn
-            health.internal_error("instrumentation of scikit-learn", error)
-
-    def stop(self) -> None:
-        """Undo it."""
-        self._ended = True
-        for undo in self._undo:
-            undo()
-        self._undo = []
+    if not _undo:
+        _undo.append(when_imported(_BASE, lambda: [patching.patch_all(), joblib.propagate(rider.RIDER)]))
 
 
 def _check(kwargs: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""How an integration gets into its library: when that is imported, and what it puts there can be taken out again."""
+"""How we get into a library: when that is imported, and what is put there can be taken out again."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from wrapt import register_post_import_hook  # comes with opentelemetry-instrumentation
 
 from otel_ml import health
+from otel_ml.errors import MissingExtraError
 
 Undo = Callable[[], None]
 
@@ -73,6 +74,16 @@ def replace(owners: Sequence[Any], name: str, around: Callable[[Callable[..., An
     return undo
 
 
+def all_of(undo: Sequence[Undo]) -> Undo:
+    """Return one function that undoes what several do."""
+
+    def undo_all() -> None:
+        for one in undo:
+            one()
+
+    return undo_all
+
+
 def require(module: str) -> None:
     """Raise a `MissingExtraError` unless a library is installed whose extra has its name.
 
@@ -80,6 +91,4 @@ def require(module: str) -> None:
         module: Name of the library's module.
     """
     if importlib.util.find_spec(module) is None:
-        from otel_ml.audit.extras import MissingExtraError  # noqa: PLC0415  not needed where all is well
-
         raise MissingExtraError(module, module, f"for otel_ml.{module}")
