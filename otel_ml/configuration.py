@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,20 +14,17 @@ from opentelemetry import context as context_api
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 
-from otel_ml import exceptions, health, processes, propagation, runs, threads
+from otel_ml import health, occasions, processes, propagation, runs, threads
+from otel_ml.deferred import DeferredPipeline
 from otel_ml.errors import Error
-from otel_ml.export import destinations
 from otel_ml.instruments import instruments
 from otel_ml.loggers import own_logger
-from otel_ml.logs import setup as log_setup
 from otel_ml.manifest import Manifest
-from otel_ml.metrics import setup as metric_setup
 from otel_ml.options import Audit, Logs, Metrics, Redaction, Traces
 from otel_ml.redaction import Redactor
 from otel_ml.redaction import current as current_redactor
 from otel_ml.redaction import use as use_redactor
 from otel_ml.settings import Settings, resolve, state_directories, writable_directory
-from otel_ml.spans import setup as trace_setup
 from otel_ml.telemetry import Pipeline, Telemetry, activate, active
 
 _logger = own_logger()
@@ -92,12 +89,6 @@ def configure(
         telemetry.recipe = partial(configure, **arguments)
         activate(telemetry)
         return telemetry
-
-
-def configure_from_environment() -> None:
-    """Configure a program that may know nothing of otel_ml; a `configure` of its own with arguments replaces this."""
-    configure().provisional = True
-    log_uncaught_exceptions()
 
 
 def _warn_unchanged(new: Settings, old: Settings) -> None:
@@ -178,6 +169,9 @@ def _resource(settings: Settings) -> Resource:
 
 
 def _traces(settings: Settings, resource: Resource, directory: Path, manifest: Manifest | None) -> Pipeline:
+    from otel_ml.export import destinations  # noqa: PLC0415  each signal loads what it needs
+    from otel_ml.spans import setup as trace_setup  # noqa: PLC0415
+
     assert settings.traces is not None  # noqa: S101  the caller checked; for the type checker
     on_run = (lambda run: manifest.add_run(run.id, run.name)) if manifest is not None else (lambda run: None)
     return trace_setup.start(
@@ -190,6 +184,9 @@ def _traces(settings: Settings, resource: Resource, directory: Path, manifest: M
 
 
 def _metrics(settings: Settings, resource: Resource, directory: Path) -> Pipeline:
+    from otel_ml.export import destinations  # noqa: PLC0415
+    from otel_ml.metrics import setup as metric_setup  # noqa: PLC0415
+
     assert settings.metrics is not None  # noqa: S101
     return metric_setup.start(
         settings.metrics,
@@ -200,6 +197,9 @@ def _metrics(settings: Settings, resource: Resource, directory: Path) -> Pipelin
 
 
 def _logs(settings: Settings, resource: Resource, directory: Path) -> Pipeline:
+    from otel_ml.export import destinations  # noqa: PLC0415
+    from otel_ml.logs import setup as log_setup  # noqa: PLC0415
+
     assert settings.logs is not None  # noqa: S101
     return log_setup.start(
         settings.logs,
@@ -212,13 +212,25 @@ def _logs(settings: Settings, resource: Resource, directory: Path) -> Pipeline:
 
 
 def _audit(settings: Settings, resource: Resource) -> Pipeline:
+    """Return the audit trail. It is made when it is first wanted, in the place that paths mean now."""
+    assert settings.audit is not None  # noqa: S101
+    given = settings.audit.directory
+    options = settings.audit if given is None else replace(settings.audit, directory=given.expanduser().absolute())
+    states = [state.absolute() for state in state_directories(settings.directory)]
+    mask = "[redacted]" if settings.redaction is None else settings.redaction.mask
+    make = partial(_recording, options, states, resource, mask)
+    if options.encrypt_subjects:  # what that needs may be missing, which is to be said now
+        return make()
+    pipeline = DeferredPipeline("audit", make)
+    occasions.audit_wanted.then(pipeline.begin)
+    return pipeline
+
+
+def _recording(options: Audit, states: Sequence[Path], resource: Resource, mask: str) -> Pipeline:
     from otel_ml.audit.recording import Recording  # noqa: PLC0415  not every program has an audit trail
 
-    assert settings.audit is not None  # noqa: S101
-    candidates = state_directories(settings.directory)
-    state = candidates[0] if settings.audit.directory is not None else writable_directory(candidates)
-    mask = "[redacted]" if settings.redaction is None else settings.redaction.mask
-    return Recording(settings.audit, (state or candidates[0]) / "audit", resource.attributes, mask)
+    state = states[0] if options.directory is not None else writable_directory(states)
+    return Recording(options, (state or states[0]) / "audit", resource.attributes, mask)
 
 
 def _propagate_everywhere() -> list[Callable[[], None]]:
@@ -227,24 +239,3 @@ def _propagate_everywhere() -> list[Callable[[], None]]:
     if not trace.get_current_span().get_span_context().is_valid:
         context_api.attach(propagation.extract_environment(propagation.inherited_environment()))
     return undo
-
-
-def log_uncaught_exceptions() -> None:
-    """Log what ends the program, once, before Python prints it: for programs that know nothing of otel_ml."""
-    previous, previous_in_threads = sys.excepthook, threading.excepthook
-    logger = own_logger("uncaught")
-
-    def log(error: BaseException | None) -> None:
-        if isinstance(error, Exception) and exceptions.first_time(error):
-            kind, traceback = type(error), error.__traceback__
-            logger.error("uncaught %s", exceptions.error_type(error), exc_info=(kind, error, traceback))
-
-    def hook(kind: type[BaseException], error: BaseException, traceback: Any) -> None:
-        log(error)
-        previous(kind, error, traceback)
-
-    def hook_in_threads(arguments: threading.ExceptHookArgs) -> None:
-        log(arguments.exc_value)
-        previous_in_threads(arguments)
-
-    sys.excepthook, threading.excepthook = hook, hook_in_threads

@@ -6,20 +6,15 @@ done by a thread of a few tens of milliseconds, which then fills the run's span 
 
 from __future__ import annotations
 
-import functools
 import os
 import platform
-import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from otel_ml import conventions, health, propagation, redaction
-
-if TYPE_CHECKING:
-    from importlib.metadata import Distribution
+from otel_ml import conventions, health, packages, propagation, redaction
 
 GIT_TIMEOUT = 2.0
 """Seconds after which git is stopped, and the run described without it."""
@@ -32,7 +27,6 @@ _VARIABLE_NAMES = frozenset({"CONDA_DEFAULT_ENV", "LANG", "LC_ALL", "TZ", "VIRTU
 _MOST_ITEMS = 256
 _LONGEST_ITEM = 1024
 _LONGEST_COMMAND = 4096
-_TOP_LEVEL = re.compile(r'^"?([^/,"]+?)(?:\.py|\.[^/,"]*(?:so|pyd))?[/,"]', re.MULTILINE)
 
 
 def plain_config(config: Any) -> Any:
@@ -73,7 +67,7 @@ def described(copy: Mapping[str, Any]) -> dict[str, Any]:
         **described_config(copy["config"], copy["overrides"]),
         conventions.RUN_COMMAND: shlex.join(masked_arguments(copy["arguments"]))[:_LONGEST_COMMAND],
         conventions.RUN_ENVIRONMENT: masked_variables(copy["variables"]),
-        conventions.RUN_PACKAGES: package_versions(copy["modules"]),
+        conventions.RUN_PACKAGES: packages.versions_of(copy["modules"]),
         conventions.RUNTIME_VERSION: platform.python_version(),
         conventions.RUNTIME_NAME: sys.implementation.name,
         conventions.RUN_PLATFORM: platform.platform(),
@@ -138,25 +132,6 @@ def git_state(directory: str | None) -> dict[str, Any]:
     return state
 
 
-@functools.lru_cache(maxsize=8)
-def package_versions(modules: frozenset[str]) -> dict[str, str]:
-    """Return the versions of the distributions that provide the given top-level modules, 256 at most.
-
-    Reads the distributions' file lists in a fifth of the time of `importlib.metadata.packages_distributions`.
-    """
-    from importlib import metadata  # noqa: PLC0415  30 ms, and only a run needs it
-
-    versions: dict[str, str] = {}
-    for distribution in metadata.distributions():
-        try:
-            name = str(distribution.name)  # None, against its annotation, where the metadata is missing
-            if not modules.isdisjoint(_top_level_modules(distribution)):
-                versions.setdefault(name, str(distribution.version))
-        except Exception as error:  # half-removed distributions lie around in many environments
-            health.internal_error("reading of package metadata", error)
-    return dict(sorted(versions.items())[:_MOST_ITEMS])
-
-
 def masked_arguments(arguments: Sequence[str]) -> list[str]:
     """Return a command line with secrets masked, also `--password x` and `db.password=x`; 256 items of 1 KiB."""
     masked = redaction.current().value(list(arguments[:_MOST_ITEMS]))
@@ -194,13 +169,6 @@ def hydra_overrides() -> list[str]:
 def _seed(config: Any) -> int | str | None:
     seed = config.get("seed") if isinstance(config, Mapping) else None
     return seed if isinstance(seed, (int, str)) and not isinstance(seed, bool) else None
-
-
-def _top_level_modules(distribution: Distribution) -> set[str]:
-    listed = distribution.read_text("top_level.txt")
-    if listed:
-        return set(listed.split())
-    return set(_TOP_LEVEL.findall(distribution.read_text("RECORD") or ""))
 
 
 def _changes(old: Any, new: Any, path: tuple[str, ...]) -> Iterable[tuple[str, dict[str, Any]]]:

@@ -16,7 +16,7 @@ import re
 import struct
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,10 +28,15 @@ _SCHEMA_ROWS = 1000
 _LONGEST_LINE = 1024 * 1024
 _LONGEST_HEADER = 64 * 1024
 _LONGEST_TYPE = 200
-_NUMBERS = (
-    ("int", re.compile(r"[+-]?\d+")),
-    ("float", re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|nan|[+-]?inf")),
+_END = "\0"
+_INT = r"[+-]?\d+"
+_FLOAT = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?|nan|[+-]?inf"
+_COLUMNS = tuple(  # possessive: a column that is none of a kind is found out in one pass
+    (kind, re.compile(f"(?:(?>{cell}){_END})++"))
+    for kind, cell in (("int", _INT), ("float", _FLOAT), ("bool", "true|false"))
 )
+"""Types of text, each a pattern of all cells of a column in lower case, with `_END` behind every cell."""
+
 _JSON_TYPES = {bool: "bool", int: "int", float: "float", str: "str", list: "list", dict: "dict"}
 _COLUMN_NAME = re.compile(r"[^\W\d][\w .:/%()\[\]-]{0,127}")
 
@@ -84,26 +89,26 @@ def _is_header(first: list[str], sample: list[list[str]]) -> bool:
 
 
 def _text_schema(names: list[str], rows: list[list[str]]) -> Schema:
-    types: list[str | None] = [None] * min(len(names), _MOST_COLUMNS)
-    for row in rows:
-        for position, cell in enumerate(row[: len(types)]):
-            if cell:
-                types[position] = _merged(types[position], _text_type(cell), "str")
-    return {name: found or "empty" for name, found in zip(names, types, strict=False)}
+    width = min(len(names), _MOST_COLUMNS)
+    columns = zip_longest(*(row[:width] for row in rows), fillvalue="")
+    types = [_text_type([cell for cell in column if cell]) for column in columns]
+    return {name: found or "empty" for name, found in zip_longest(names[:width], types[:width])}
 
 
-def _text_type(cell: str) -> str:
-    text = cell.strip().lower()
-    if text in ("true", "false"):
-        return "bool"
-    return next((kind for kind, pattern in _NUMBERS if pattern.fullmatch(text)), "str")
+def _text_type(cells: list[str]) -> str | None:
+    """Return the type that all cells of a column have: `float` for numbers, `str` for what is mixed; None: no cells."""
+    if not cells:
+        return None
+    text = _END.join([*map(str.strip, cells), ""]).lower()
+    found = next((kind for kind, pattern in _COLUMNS if pattern.fullmatch(text)), "str")
+    return found if text.count(_END) == len(cells) else "str"
 
 
-def _merged(known: str | None, new: str, other: str) -> str:
-    """Return the type of a column that has both; `other` where they are not both numbers."""
+def _merged(known: str | None, new: str) -> str:
+    """Return the type of a column that has both; `mixed` where they are not both numbers."""
     if known in (None, new):
         return new
-    return "float" if {known, new} == {"int", "float"} else other
+    return "float" if {known, new} == {"int", "float"} else "mixed"
 
 
 def _json_lines(path: Path, count: bool) -> dict[str, Any]:
@@ -114,7 +119,7 @@ def _json_lines(path: Path, count: bool) -> dict[str, Any]:
         for record in sample:
             for name, value in record.items() if isinstance(record, dict) else ():
                 if value is not None and (name in types or len(types) < _MOST_COLUMNS):
-                    types[name] = _merged(types.get(name), _JSON_TYPES[type(value)], "mixed")
+                    types[name] = _merged(types.get(name), _JSON_TYPES[type(value)])
         table = {"columns": len(types), "schema": types}
         return {"rows": len(sample) + sum(1 for _ in lines), **table} if count else table
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,21 @@ CSV = "id,name,price,flag,empty\n1,Ada,1.5,true,\n2,Grace,2,false,\n\n3,,1e3,TRU
 def test_a_file_is_described(tmp_path: Path, name: str, content: str | bytes, expected: dict[str, Any]) -> None:
     """Its format is told by its name; a header is told from values, and what is broken only by the kind of error."""
     assert described(tmp_path, name, content) == expected
+
+
+@given(
+    st.lists(st.text(st.sampled_from("0159.eE+-natrufls \0")) | st.sampled_from(["inf", "-Inf", " 7 ", "nan", "True"]))
+)
+def test_a_column_of_text_has_the_type_of_its_cells(cells: list[str]) -> None:
+    """Each cell alone has one; numbers together are numbers, and everything else that is mixed is text."""
+    kinds = set()
+    for cell in filter(None, cells):
+        text = cell.strip().lower()
+        number = re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|nan|[+-]?inf", text)
+        integer = re.fullmatch(r"[+-]?\d+", text)
+        kinds.add("int" if integer else "float" if number else "bool" if text in ("true", "false") else "str")
+    expected = kinds.pop() if len(kinds) == 1 else "float" if kinds == {"int", "float"} else "str" if kinds else None
+    assert tables._text_type([cell for cell in cells if cell]) == expected
 
 
 def test_files_of_libraries_are_described(tmp_path: Path) -> None:

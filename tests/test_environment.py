@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -197,31 +196,6 @@ def test_variables_are_bounded() -> None:
     """Neither many nor long variables make a large record."""
     masked = environment.masked_variables({f"OTEL_{number:05}": "a " * 50_000 for number in range(300)})
     assert len(masked) == 256 and max(map(len, masked.values())) <= 1024
-
-
-def test_versions_are_those_of_the_standard_library() -> None:
-    """The packages found for the imported modules are the ones that `importlib.metadata` finds, with their versions."""
-    modules = frozenset(name.partition(".")[0] for name in list(sys.modules)) - sys.stdlib_module_names
-    providers = metadata.packages_distributions()
-    expected = {name for module in modules for name in providers.get(module, ())}
-    found = environment.package_versions(modules)
-    assert {"hypothesis", "pytest", "opentelemetry-api"} <= expected
-    # a path in a RECORD that begins with `..` (a script) or an absolute one is no module to either
-    assert found == {name: metadata.version(name) for name in expected}
-
-
-def test_a_broken_distribution_costs_only_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A distribution without readable metadata, as a failed installation leaves it, is counted and passed over."""
-    broken = tmp_path / "broken-1.0.dist-info"
-    broken.mkdir()
-    (broken / "top_level.txt").write_text("pytest\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    environment.package_versions.cache_clear()
-    try:
-        versions = environment.package_versions(frozenset({"pytest"}))
-    finally:
-        environment.package_versions.cache_clear()
-    assert versions.get("pytest") == metadata.version("pytest")
 
 
 def test_a_description_names_what_ran(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ INSTRUMENTATION = (
         "dvc_process",
         "errors",
         "inbox",
+        "occasions",
         "prefilter",
         "primitives",
         "tables",
@@ -32,7 +33,7 @@ INSTRUMENTATION = (
     {"health", "options"},
     {"worker", "environment_table", "identity", "credentials", "key_names", "personal_data", "summaries"},
     {"plain_copy", "redaction"},
-    {"artifacts", "instruments", "propagation", "stack_text", "unmasked"},
+    {"artifacts", "instruments", "packages", "propagation", "stack_text", "unmasked"},
     {"capture", "exceptions", "quick_call", "series"},
     {"environment", "operations", "variants"},
     {"run_record"},
@@ -43,12 +44,13 @@ INSTRUMENTATION = (
 )
 DISTRO = (
     {"settings", "manifest", "patches", "sdk_compat", "termination"},
-    {"telemetry", "threads", "tracing"},
-    {"export", "luggage"},
+    {"instrumentors", "telemetry", "threads", "tracing"},
+    {"deferred", "export", "luggage"},
     {"processes"},
     {"audit", "metrics", "logs", "spans"},
     {"configuration"},
-    {"distro", "integrations", "testing"},
+    {"program"},
+    {"distro", "integrations", "startup", "testing"},
     {""},
     {"cli"},
 )

@@ -20,9 +20,9 @@ log = logging.getLogger("pipeline.flow")
 
 @task
 def reproduce(arguments: list[str]) -> None:
-    """Have DVC run the stages whose inputs changed."""
-    with otel_ml.run("reproduce"):
-        subprocess.run(["otel-ml", "run", "--dvc", "--name", "repro", "--", "dvc", "repro", *arguments], check=True)
+    """Have DVC run the stages whose inputs changed; its process is set up like this one."""
+    with otel_ml.run("repro"):
+        subprocess.run(["dvc", "repro", *arguments], check=True)
 
 
 @task

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import FrameType
 
 from opentelemetry import trace
-from opentelemetry.instrumentation import auto_instrumentation
 
+import otel_ml
 from otel_ml import conventions, runs
 from otel_ml.errors import ConfigurationError
 from otel_ml.options import Logs
@@ -83,7 +83,7 @@ def prepare_environment(environ: MutableMapping[str, str], state: Path) -> None:
         environ: Changed in place.
         state: Directory of the local files; the program may have another working directory.
     """
-    ours = str(Path(auto_instrumentation.__file__).parent)
+    ours = str(Path(otel_ml.__file__).with_name("startup"))
     others = [path for path in environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != ours]
     environ["PYTHONPATH"] = os.pathsep.join([ours, *others])
     environ["OTEL_PYTHON_DISTRO"] = environ["OTEL_PYTHON_CONFIGURATOR"] = _ENTRY_POINT

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from opentelemetry import context as context_api
-from opentelemetry.instrumentation import auto_instrumentation
 
-from otel_ml import conventions, environment, plain_copy, redaction, runs
+from otel_ml import conventions, environment, plain_copy, program, redaction, runs
 from otel_ml.cli.launch import kind_of, prepare_environment, wait_for
 from otel_ml.decorators import step, step_spec
 from otel_ml.errors import ConfigurationError
@@ -113,7 +112,7 @@ def call(
 
     prepare_environment(os.environ, state_directories(directory)[0])
     if active() is None:  # else this process has been set up that way
-        auto_instrumentation.initialize()
+        program.start()
     sys.path.insert(0, os.getcwd())
     with configure(service_name=name, directory=directory), _within_run(name):
         attributes = {conventions.STEP_ARGUMENTS: _arguments(keywords)}

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from opentelemetry.instrumentation import auto_instrumentation
 
+import otel_ml
 from otel_ml.cli import launch as launch_module
 from otel_ml.errors import ConfigurationError
 from support import is_ambient
@@ -296,7 +296,7 @@ def test_a_run_is_named_after_what_runs(command: list[str], name: str) -> None:
 @pytest.mark.parametrize("before", ["", "/own", "/own{sep}{ours}{sep}/other"])
 def test_automatic_set_up_comes_first_on_the_path(before: str) -> None:
     """What was on `PYTHONPATH` stays behind it, in its order; ours is there once."""
-    ours = str(Path(auto_instrumentation.__file__).parent)
+    ours = str(Path(otel_ml.__file__).parent / "startup")
     environ = {"PYTHONPATH": before.format(sep=os.pathsep, ours=ours)}
     launch_module.prepare_environment(environ, Path("state"))
     first, *others = environ["PYTHONPATH"].split(os.pathsep)
@@ -304,3 +304,37 @@ def test_automatic_set_up_comes_first_on_the_path(before: str) -> None:
     assert environ["OTEL_PYTHON_DISTRO"] == environ["OTEL_PYTHON_CONFIGURATOR"] == "otel_ml"
     assert environ["OTEL_ML_DIR"] == str(Path.cwd() / "state")
     assert environ["OTEL_ML_LOG_STREAM"] == "stderr"
+
+
+def test_a_python_without_otel_ml_runs_the_program_all_the_same(tmp_path: Path) -> None:
+    """One line says that nothing of it is recorded."""
+    code = "import sys; sys.path[:] = [path for path in sys.path if 'site-packages' not in path]; import runpy\n"
+    startup = str(Path(otel_ml.__file__).parent / "startup")
+    environ = clean_environment(PYTHONPATH=startup)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", f"{code}sys.path.insert(0, {startup!r}); import sitecustomize; print('ran')"],
+        env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stdout == "ran\n"
+    assert done.stderr == f"otel-ml run: nothing of {sys.executable} is recorded: No module named 'otel_ml'\n"
+
+
+def test_the_sitecustomize_of_the_environment_is_run_too(tmp_path: Path) -> None:
+    """After ours."""
+    (tmp_path / "sitecustomize.py").write_text("import sys; print('otel_ml.program' in sys.modules)")
+    script = 'PYTHONPATH="$PYTHONPATH:$2" exec "$1" -c "print(\'program\')"'
+    done = launch(tmp_path / "state", "sh", "-c", script, "sh", sys.executable, str(tmp_path))
+    assert done.stdout == "True\nprogram\n", done.stderr
+
+
+def test_a_process_that_an_instrumentation_starts_is_not_set_up(tmp_path: Path) -> None:
+    """It would start another one; those that the program starts are set up, and do not set up theirs meanwhile."""
+    about = tmp_path / "starts-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.4\nName: starts\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[opentelemetry_instrumentor]\nstarts = starts:Starts\n")
+    show = "import sys; print('otel_ml.program' in sys.modules, flush=True)"
+    start = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {show!r}], check=True)"
+    (tmp_path / "starts.py").write_text(f"class Starts:\n    def instrument(self, **_):\n        {start}\n")
+    done = launch(tmp_path / "state", sys.executable, "-c", start, env={"PYTHONPATH": str(tmp_path)})
+    assert done.stdout == "False\nFalse\nTrue\n", done.stderr

@@ -17,7 +17,10 @@ def _varint(number: int) -> bytes:
     return bytes(encoded)
 
 
-VARINTS: Final = tuple(_varint(number) for number in range(1 << 14))
+_LAST = [bytes((number,)) for number in range(128)]
+_MORE = [bytes((number | 128,)) for number in range(128)]
+
+VARINTS: Final = (*_LAST, *(low + high for high in _LAST[1:] for low in _MORE))
 """The numbers of one and two bytes, which is nearly all there are: lengths, counts, rows."""
 
 _KNOWN = len(VARINTS)

@@ -1,0 +1,121 @@
+"""Instrumentations for a program that does not name them: each is loaded when the program imports its library.
+
+OpenTelemetry's own way loads them all at the start, and with them every library that they are for: FastAPI's takes a
+quarter of a second of a program that never serves anything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution
+
+from wrapt import register_post_import_hook  # comes with opentelemetry-instrumentation
+
+from otel_ml import health
+from otel_ml.loggers import own_logger
+from otel_ml.sdk_compat import entry_points
+
+Load = Callable[[], None]
+
+OF_CONFIGURE = ("logging", "threading")
+"""Instrumentations that `configure` takes care of; a second log handler would write each record twice."""
+
+_PREFIX = "otel_ml_"
+"""Our own are named after the module that they are for."""
+
+_LEFT_OUT = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+_logger = own_logger()
+_awaited: set[str] = set()
+_ready: list[Load] = []
+
+
+def load_all() -> None:
+    """Load what is installed, as `opentelemetry-instrument` does, each part of it when its library is imported."""
+    left_out = [name.strip() for name in os.environ.get(_LEFT_OUT, "").split(",")]
+    for hook in entry_points(group="opentelemetry_pre_instrument"):
+        _attempt(hook, partial(_call, hook))
+    for entry in entry_points(group="opentelemetry_instrumentor"):
+        if entry.name not in OF_CONFIGURE and not {entry.name, "*"}.intersection(left_out):
+            _attempt(entry, partial(when_needed, entry, partial(_instrument, entry)))
+    for hook in entry_points(group="opentelemetry_post_instrument"):
+        _attempt(hook, partial(_call, hook))
+
+
+def when_needed(entry: EntryPoint, load: Load) -> None:
+    """Load an instrumentation when the program has imported the library that it is for.
+
+    Args:
+        entry: Its entry point. What it is for, its distribution says by the extras `instruments` and
+            `instruments-any`; when that names nothing, it is loaded at once, and never when that is not installed.
+        load: Loads it.
+    """
+    modules = _modules(entry)
+    if modules is None or not modules.isdisjoint(sys.modules):
+        load()
+        return
+    attempts = [load]
+
+    def imported(module: object) -> None:
+        _awaited.discard(getattr(module, "__name__", ""))
+        if attempts:
+            wanted = attempts.pop()
+            _ready.append(partial(_attempt, entry, wanted))
+        if not any(map(_is_being_imported, _awaited)):  # a library that imports this one comes first, as it would alone
+            while _ready:
+                _ready.pop()()
+
+    for name in modules:
+        _awaited.add(name)
+        register_post_import_hook(imported, name)
+
+
+def _modules(entry: EntryPoint) -> set[str] | None:
+    """Return what has to be imported before an instrumentation has anything to do; None: nobody knows."""
+    if entry.value.startswith("otel_ml."):
+        return {entry.name.removeprefix(_PREFIX)}
+    requirements = (entry.dist.requires if entry.dist is not None else None) or ()
+    named = [line for line in requirements if "extra" in line and "instruments" in line]
+    return {module for line in named for module in _modules_of(_NAME.match(line.strip()))} if named else None
+
+
+def _modules_of(name: re.Match[str] | None) -> Iterable[str]:
+    try:
+        installed = distribution(name.group() if name is not None else "")
+    except (PackageNotFoundError, ValueError):
+        return ()
+    listed = installed.read_text("top_level.txt")
+    if listed is not None:
+        return listed.split()
+    return {file.parts[0].partition(".")[0] for file in installed.files or () if file.suffix in (".py", ".so", ".pyd")}
+
+
+def _is_being_imported(name: str) -> bool:
+    return bool(getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False))
+
+
+def _call(hook: EntryPoint) -> None:
+    hook.load()()
+
+
+def _instrument(entry: EntryPoint) -> None:
+    from opentelemetry.instrumentation.dependencies import get_dist_dependency_conflicts  # noqa: PLC0415  not before
+
+    conflict = get_dist_dependency_conflicts(entry.dist) if entry.dist is not None else None
+    if conflict is None:
+        entry.load()().instrument(skip_dep_check=True)
+    else:
+        _logger.warning("otel_ml: instrumentation %s is not loaded: %s", entry.name, conflict)
+
+
+def _attempt(entry: EntryPoint, act: Load) -> None:
+    """Do it; what is wrong with an instrumentation must not keep the program from starting, or from an import."""
+    try:
+        act()
+    except Exception as error:
+        health.internal_error(f"instrumentation {entry.name}", error)

@@ -1,0 +1,40 @@
+"""What Python runs first in a program that `otel-ml run` starts: `PYTHONPATH` begins with this folder.
+
+It sets the program up and loads the instrumentations that are installed, then does what the `sitecustomize` of the
+environment does, which this one hides.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def set_up() -> None:
+    """Set the program up, unless otel_ml is not installed for the Python that runs it."""
+    path = os.environ.get("PYTHONPATH", "")
+    # A process that is started meanwhile would be set up as well, and start one as well.
+    os.environ["PYTHONPATH"] = os.pathsep.join(entry for entry in path.split(os.pathsep) if entry != HERE)
+    try:
+        from otel_ml.program import start  # noqa: PLC0415
+    except ModuleNotFoundError as missing:
+        print(f"otel-ml run: nothing of {sys.executable} is recorded: {missing}", file=sys.stderr)
+    else:
+        start()
+    finally:
+        os.environ["PYTHONPATH"] = path
+
+
+def go_on() -> None:
+    """Run the `sitecustomize` that comes after this one."""
+    spec = PathFinder.find_spec(__name__, [entry for entry in sys.path if os.path.abspath(entry) != HERE])
+    if spec is not None and spec.loader is not None:
+        spec.loader.exec_module(module_from_spec(spec))
+
+
+set_up()
+go_on()
