@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution
 
@@ -17,7 +17,7 @@ from wrapt import register_post_import_hook  # comes with opentelemetry-instrume
 
 from otel_ml import health
 from otel_ml.loggers import own_logger
-from otel_ml.sdk_compat import entry_points
+from otel_ml.packages import top_level_modules, with_entry_points
 
 Load = Callable[[], None]
 
@@ -28,6 +28,7 @@ _PREFIX = "otel_ml_"
 """Our own are named after the module that they are for."""
 
 _LEFT_OUT = "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS"
+_REQUIREMENT = re.compile(r"^Requires-Dist:(.+)", re.MULTILINE)  # no parser of e-mail has to be loaded
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 _logger = own_logger()
@@ -38,13 +39,18 @@ _ready: list[Load] = []
 def load_all() -> None:
     """Load what is installed, as `opentelemetry-instrument` does, each part of it when its library is imported."""
     left_out = [name.strip() for name in os.environ.get(_LEFT_OUT, "").split(",")]
-    for hook in entry_points(group="opentelemetry_pre_instrument"):
+    found = [entry for installed in with_entry_points(b"opentelemetry_") for entry in installed.entry_points]
+    for hook in _of(found, "pre_instrument"):
         _attempt(hook, partial(_call, hook))
-    for entry in entry_points(group="opentelemetry_instrumentor"):
+    for entry in _of(found, "instrumentor"):
         if entry.name not in OF_CONFIGURE and not {entry.name, "*"}.intersection(left_out):
             _attempt(entry, partial(when_needed, entry, partial(_instrument, entry)))
-    for hook in entry_points(group="opentelemetry_post_instrument"):
+    for hook in _of(found, "post_instrument"):
         _attempt(hook, partial(_call, hook))
+
+
+def _of(found: Sequence[EntryPoint], group: str) -> list[EntryPoint]:
+    return [entry for entry in found if entry.group == f"opentelemetry_{group}"]
 
 
 def when_needed(entry: EntryPoint, load: Load) -> None:
@@ -79,20 +85,17 @@ def _modules(entry: EntryPoint) -> set[str] | None:
     """Return what has to be imported before an instrumentation has anything to do; None: nobody knows."""
     if entry.value.startswith("otel_ml."):
         return {entry.name.removeprefix(_PREFIX)}
-    requirements = (entry.dist.requires if entry.dist is not None else None) or ()
-    named = [line for line in requirements if "extra" in line and "instruments" in line]
-    return {module for line in named for module in _modules_of(_NAME.match(line.strip()))} if named else None
+    about = (entry.dist.read_text("METADATA") if entry.dist is not None else None) or ""
+    named = [line for line in _REQUIREMENT.findall(about) if "extra" in line and "instruments" in line]
+    return {module for line in named for module in _modules_of(line)} if named else None
 
 
-def _modules_of(name: re.Match[str] | None) -> Iterable[str]:
+def _modules_of(requirement: str) -> set[str]:
     try:
-        installed = distribution(name.group() if name is not None else "")
-    except (PackageNotFoundError, ValueError):
-        return ()
-    listed = installed.read_text("top_level.txt")
-    if listed is not None:
-        return listed.split()
-    return {file.parts[0].partition(".")[0] for file in installed.files or () if file.suffix in (".py", ".so", ".pyd")}
+        installed = distribution(_NAME.findall(requirement)[0])
+    except PackageNotFoundError:
+        return set()
+    return top_level_modules(lambda name: (installed.read_text(name) or "").encode())
 
 
 def _is_being_imported(name: str) -> bool:

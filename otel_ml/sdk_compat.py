@@ -18,13 +18,6 @@ from opentelemetry.semconv.attributes.http_attributes import HTTP_RESPONSE_STATU
 
 from otel_ml import health
 
-try:
-    from opentelemetry.util._importlib_metadata import entry_points  # reads them once a process
-except ImportError:
-    from importlib.metadata import entry_points  # type: ignore[assignment]
-
-__all__ = ["entry_points"]
-
 
 def update_resource(provider: Any, resource: Resource) -> None:
     """Have a provider of ours, and everything it made, describe another resource from now on.

@@ -8,7 +8,7 @@ cdef object RUN_KEY, Run, SPAN_KEY, get_context
 cdef Py_ssize_t _POSITIONAL
 
 cdef class RecordFactory:
-    cdef object _handler, _relayed, _service, _previous, _below, _construct, _instruments, _installed
+    cdef object _handler, _relayed, _service, _previous, _construct, _unregister, _installed
     cdef dict _fields, _loggers
     cdef tuple _last
     cdef bint _active, _is_quick

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any, Final
 from weakref import WeakSet
 
-from opentelemetry.instrumentation.logging import LoggingInstrumentor
 from opentelemetry.sdk.resources import Resource
 
 from otel_ml import health
 from otel_ml.current_span import SPAN_KEY, get_context
-from otel_ml.logs import quick_record
+from otel_ml.logs import quick_record, registration
 from otel_ml.logs.entries import INJECTED
 from otel_ml.logs.handler import Handler, Relay, is_ours
 from otel_ml.logs.quick_record import filled
@@ -33,10 +31,9 @@ class RecordFactory:
     """Wraps the record factory in force; `restore` takes it off again.
 
     Each record has the ids under the names of opentelemetry-instrumentation-logging, so that formats with
-    `%(otelTraceID)s` work. That package is registered as instrumented, so that nobody does it twice, but its own
-    factory, which takes as long as all of ours, is not run. Where the application instrumented logging itself, its way
-    is left alone. Names that a caller may pass in `extra` are never injected: logging would raise `KeyError` in the
-    caller.
+    `%(otelTraceID)s` work. Its own factory, which takes as long as all of ours, is not run. Where the application
+    instrumented logging itself, its way is left alone. Names that a caller may pass in `extra` are never injected:
+    logging would raise `KeyError` in the caller.
 
     Args:
         handler: Is put back on the root logger when something took it off, and is brought to loggers that have
@@ -50,21 +47,11 @@ class RecordFactory:
         self._loggers = logging.root.manager.loggerDict
         self._service = str(resource.attributes.get("service.name") or "")
         self._previous: Factory = logging.getLogRecordFactory()
-        self._below = self._previous  # what is put back
         self._fields = {**quick_record.FIELDS, **dict.fromkeys(INJECTED)}
         self._construct = quick_record.maker() if self._previous is logging.LogRecord else self._previous
         self._is_quick = self._construct is quick_record.make
         self._last: tuple[Any, str, str, bool] = (None, "0", "0", False)
-        self._instruments = not LoggingInstrumentor().is_instrumented_by_opentelemetry
-        if self._instruments:
-            LoggingInstrumentor().instrument(
-                skip_dep_check=True,
-                tracer_provider=SimpleNamespace(resource=resource),
-                set_logging_format=False,
-                inject_trace_context=True,
-                enable_log_auto_instrumentation=False,
-            )
-            self._below = logging.getLogRecordFactory()
+        self._unregister = registration.register(resource)
         self._active = True
         self._installed = self.make  # one object, unlike the attribute
         logging.setLogRecordFactory(self._installed)
@@ -93,10 +80,8 @@ class RecordFactory:
         """Put the previous factory back and take the handler off all loggers."""
         self._active = False
         if logging.getLogRecordFactory() is self._installed:
-            logging.setLogRecordFactory(self._below)
-        # uninstrument() restores an old factory, whatever was set since: only when nothing was.
-        if self._instruments and logging.getLogRecordFactory() is self._below:
-            LoggingInstrumentor().uninstrument()
+            logging.setLogRecordFactory(self._previous)
+        self._unregister()
         for logger in {logging.root, *self._relayed}:
             for handler in logger.handlers[:]:
                 if is_ours(handler, self._handler):
