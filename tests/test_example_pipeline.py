@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -29,9 +30,12 @@ TRIALS = 6
 
 
 def copy(folder: Path) -> Path:
-    """Copy the example as it is in a clean clone."""
+    """Copy the example as it is in a clean clone, with fewer trials."""
     ignored = shutil.ignore_patterns(".*", "__pycache__", "data", "mlruns", "mlflow.db", "dvc.lock", "metrics.json*")
-    return Path(shutil.copytree(EXAMPLE, folder, ignore=ignored))
+    copied = Path(shutil.copytree(EXAMPLE, folder, ignore=ignored))
+    config = copied / "conf/config.yaml"
+    config.write_text(re.sub(r"(?m)^trials: \d+$", f"trials: {TRIALS}", config.read_text()))
+    return copied
 
 
 def run(folder: Path) -> subprocess.CompletedProcess[str]:

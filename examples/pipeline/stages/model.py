@@ -15,7 +15,7 @@ def pipeline(seed: int, **parameters: float) -> Pipeline:
         seed: Of the model.
         **parameters: Of `GradientBoostingClassifier`.
     """
-    model = GradientBoostingClassifier(n_estimators=40, random_state=seed, **parameters)
+    model = GradientBoostingClassifier(random_state=seed, **parameters)
     return Pipeline([("scale", StandardScaler()), ("model", model)])
 
 

@@ -27,7 +27,7 @@ def tune(config: DictConfig) -> None:
             "learning_rate": trial.suggest_float("learning_rate", 0.01, 0.5, log=True),
             "max_depth": trial.suggest_int("max_depth", 1, 4),
         }
-        return float(cross_val_score(pipeline(config.seed, **parameters), rows, labels, cv=3).mean())
+        return float(cross_val_score(pipeline(config.seed, **parameters), rows, labels).mean())
 
     study = optuna.create_study(
         study_name="breast-cancer", direction="maximize", sampler=optuna.samplers.TPESampler(seed=config.seed)
