@@ -59,6 +59,8 @@ class Places:
         level, logger, code = place
         if tuple(map(type, (level, logger, *code))) != TYPES_OF_PLACE or place in known or not redactor.asks_nobody:
             return
+        if "importlib" in code[0] and "_bootstrap" in code[0]:  # logging takes no such file for its caller's
+            return
         try:
             head, tail = self._encoder.parts((entry.level_name, entry.logger, entry.code))
         except TypeError:  # lone surrogates

@@ -150,7 +150,6 @@ cpdef object quick_line(dict fields, dict known, dict shapes):
     """See `quick_line.py`."""
     cdef PyObject *values[MOST_FIELDS]
     cdef PyObject *found
-    cdef str message, trace_id, span_id, run_id
     if not _has_names(fields, values):
         return None
     if not (_is_false(values[EXC_INFO]) and _is_false(values[EXC_TEXT]) and _is_false(values[STACK_INFO])):
@@ -167,21 +166,26 @@ cpdef object quick_line(dict fields, dict known, dict shapes):
     )
     if type(trace) is not str or type(span) is not str or type(run) is not str:
         return None
-    trace_id, span_id, run_id = trace, span, run
-    if trace_id == "0":
-        trace_id = ""
-    elif len(trace_id) != 32 or type(sampled) is not bool:
-        return None
     found = PyDict_GetItemWithError(known, (level, logger, (file, function, number)))
     if found is NULL:
         return None
     parts = <object>found  # `known` keeps what it has: it is only ever added to
+    return line_of(made, parts, text, arguments, trace, span, sampled, run, shapes)
+
+
+cdef object line_of(
+    double made, tuple parts, str text, arguments, str trace_id, str span_id, sampled, str run_id, dict shapes
+):
+    """Return the line of a record whose place is known; None when it has to go the other way."""
+    if trace_id == "0":
+        trace_id = ""
+    elif len(trace_id) != 32 or type(sampled) is not bool:
+        return None
     if arguments:
         if type(arguments) is not tuple or not _are_atoms(arguments):
             return None
         text = PyUnicode_Format(text, arguments)
-    message = text
-    return _line(made, parts, message, trace_id, span_id, sampled is True, run_id, shapes)
+    return _line(made, parts, text, trace_id, span_id, sampled is True, run_id, shapes)
 
 
 cdef object _line(

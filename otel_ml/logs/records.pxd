@@ -13,9 +13,13 @@ cdef class RecordFactory:
     cdef tuple _last
     cdef bint _active, _is_quick
 
-    @cython.locals(last=tuple)
     cdef _inject(self, dict fields, bint has_room)
+
+    @cython.locals(last=tuple)
+    cdef tuple _ids_in(self, context)
     cdef bint _reaches_root(self, name) except -1
+
+cdef _run_in(context)
 
 @cython.locals(state=SpanState)
 cdef tuple _ids_of(span)

@@ -91,15 +91,9 @@ class RecordFactory:
         """Put ids into the record; `otelRunID` last, which is how the handler knows what was there before `extra`."""
         context = get_context()
         if has_room or "otelTraceID" not in fields:
-            span: Any = item(context, SPAN_KEY)
-            last = self._last
-            if last[0] is not span:
-                last = self._last = _ids_of(span)
-            _, fields["otelTraceID"], fields["otelSpanID"], fields["otelTraceSampled"] = last
+            _, fields["otelTraceID"], fields["otelSpanID"], fields["otelTraceSampled"] = self._ids_in(context)
             fields["otelServiceName"] = self._service
-        run = item(context, RUN_KEY)
-        if not isinstance(run, Run):
-            run = inherited()
+        run = _run_in(context)
         if run is None:
             fields["otelRunID"] = ""
             return
@@ -107,6 +101,14 @@ class RecordFactory:
         labels = run.labels
         if labels:  # after the run's id, where a caller's `extra` is
             fields.update(labels)
+
+    def _ids_in(self, context: Any) -> tuple[Any, str, str, bool]:
+        """Return the span of a context with its ids, as `_ids_of` does."""
+        span: Any = item(context, SPAN_KEY)
+        last = self._last
+        if last[0] is not span:
+            last = self._last = _ids_of(span)
+        return last
 
     def _reaches_root(self, name: str) -> bool:
         """Whether a record of a logger goes up to the root logger, with the handler there, as nearly all do."""
@@ -139,6 +141,11 @@ class RecordFactory:
         if owner is not None:
             owner.addHandler(Relay(main, owner))
             self._relayed.add(owner)
+
+
+def _run_in(context: Any) -> Run | None:
+    run: Any = item(context, RUN_KEY)
+    return run if isinstance(run, Run) else inherited()
 
 
 def _ids_of(span: Any) -> tuple[Any, str, str, bool]:

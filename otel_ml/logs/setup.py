@@ -13,7 +13,7 @@ from typing import IO
 from opentelemetry.sdk._logs.export import LogRecordExporter
 from opentelemetry.sdk.resources import Resource
 
-from otel_ml.logs import api_records
+from otel_ml.logs import api_records, short_way
 from otel_ml.logs.basic_config import BasicConfig
 from otel_ml.logs.console import TextEncoder, has_colour, is_terminal
 from otel_ml.logs.entries import Entry
@@ -100,6 +100,7 @@ class LogPipeline:
         self._factory = RecordFactory(self._handler, resource)
         self._basic_config = BasicConfig(self._handler)
         root.addHandler(self._handler)
+        self._close_short_way = short_way.open_up(self._factory, self._handler)
 
     def wake(self) -> None:
         """Have the threads look at their queues now."""
@@ -138,6 +139,7 @@ class LogPipeline:
         return self._closed
 
     def _detach(self) -> None:
+        self._close_short_way()
         self._basic_config.restore()
         self._factory.restore()
         if self._captured:

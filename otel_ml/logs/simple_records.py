@@ -69,6 +69,36 @@ def captured(fields: dict[str, Any]) -> Captured | None:
     )  # fmt: skip
 
 
+def simple(  # noqa: PLR0917  in the order of what it returns
+    made: float, level: int, level_name: str, name: str, message: str, arguments: tuple[Any, ...],
+    ids: tuple[Any, str, str, bool], run_id: str, code: tuple[str, str, int],
+) -> Captured | None:  # fmt: skip
+    """Return what `captured` does for a record without extra that was not made; None of one that is not simple.
+
+    Args:
+        made: Seconds since the epoch.
+        level: Its number.
+        level_name: Its name.
+        name: Of the logger.
+        message: Format of the message.
+        arguments: What goes into it.
+        ids: The span with its ids, as a record has them.
+        run_id: As a record has it.
+        code: File, function and line that logged.
+    """
+    if arguments:
+        for argument in arguments:
+            if type(argument) not in ATOMS:
+                return None
+        message %= arguments
+    if len(message) > extras.MAX_STRING:
+        return None
+    _, trace_id, span_id, sampled = ids
+    if trace_id == "0":
+        trace_id, span_id = "", ""
+    return made, level, level_name, name, message, trace_id, span_id, int(sampled), run_id or None, None, code
+
+
 def from_captured(captured: Captured) -> Entry:
     """Return the entry of a simple record."""
     made, level, level_name, logger, message, trace_id, span_id, flags, run_id, extra, code = captured

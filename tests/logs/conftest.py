@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 from logs.running import Running
+from logs.short_lines import Short
 from opentelemetry.instrumentation.logging import LoggingInstrumentor
+from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
 
 from otel_ml.options import Logs
 
@@ -57,3 +59,17 @@ def run_pipeline(tmp_path: Path, clean_logging: None) -> Iterator[Callable[..., 
     yield run
     for running in started:
         running.pipeline.close(30.0)
+
+
+@pytest.fixture(name="begin")
+def make_begin(tmp_path: Path, clean_logging: None) -> Iterator[Callable[..., Short]]:
+    """Start a pipeline of lines; not before the test's body, when pytest puts its own handlers on the root logger."""
+    started: list[Short] = []
+
+    def begin(exporter: InMemoryLogRecordExporter | None = None) -> Short:
+        started.append(Short(tmp_path, exporter))
+        return started[-1]
+
+    yield begin
+    for short in started:
+        short.pipeline.close(30.0)
