@@ -1,14 +1,19 @@
-"""An exception of the watched code as masked, bounded text, and whether it has been recorded before."""
+"""An exception of the watched code as masked, bounded text, and whether it has been recorded before.
+
+It is compiled where that can be done.
+"""
 
 from __future__ import annotations
 
+import builtins
 import sys
 import traceback
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
-from otel_ml import redaction, stack_text
 from otel_ml.redaction import Redactor
+from otel_ml.redaction import current as current_redactor
+from otel_ml.stack_text import render
 
 _MARK = "__otel_ml_recorded__"
 _OWN_MODULES = frozenset(
@@ -22,6 +27,13 @@ _OWN_MODULES = frozenset(
 )
 _FRAMES = 60
 _TEXT_LIMIT = 32 * 1024
+_HEAP_TYPE: Final = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class whose name can be set
+_NAMES: Final = {
+    id(kind): kind.__qualname__
+    for kind in vars(builtins).values()
+    if isinstance(kind, type) and issubclass(kind, BaseException) and not kind.__flags__ & _HEAP_TYPE
+}
+"""Names of the exceptions of the language, by the id of their classes, which stay."""
 
 
 class Failure(NamedTuple):
@@ -38,9 +50,15 @@ class Failure(NamedTuple):
     stacktrace: str
 
 
+_new_tuple: Final[Any] = tuple.__new__
+
+
 def error_type(error: BaseException) -> str:
     """Return the qualified class name of an exception, without `builtins`."""
     cls = type(error)
+    known = _NAMES.get(id(cls))
+    if known is not None:
+        return known
     return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
@@ -55,14 +73,14 @@ def is_cancellation(error: BaseException) -> bool:
 
 def describe(error: BaseException) -> Failure:
     """Return type, message and stack trace of an exception, masked and bounded."""
-    redactor = redaction.current()
+    redactor = current_redactor()
     text = _message(error)
     message = redactor.text(_shorten(text))
     stacktrace = _remembered(error, message, redactor) if len(text) < _TEXT_LIMIT else None
     if stacktrace is None:
         stacktrace = redactor.text(_shorten(_stacktrace(error)))
     redactor.keep(stacktrace)
-    return Failure(error_type(error), message, stacktrace)
+    return _new_tuple(Failure, (error_type(error), message, stacktrace))  # type: ignore[no-any-return]
 
 
 def first_time(error: BaseException) -> bool:
@@ -91,7 +109,7 @@ def _message(error: BaseException) -> str:
 
 def _remembered(error: BaseException, message: str, redactor: Redactor) -> str | None:
     try:
-        text = stack_text.render(error, message, _caller_frames(error.__traceback__), redactor, _FRAMES)
+        text = render(error, message, _caller_frames(error.__traceback__), redactor, _FRAMES)
         return None if text is None else _shorten(text)
     except Exception:  # a class of the caller may do anything with its attributes
         return None

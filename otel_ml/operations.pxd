@@ -2,12 +2,14 @@ cimport cython
 from libc.stdint cimport int64_t
 
 from otel_ml.current_span cimport detach, make_current
+from otel_ml.exceptions cimport describe, error_type, first_time, is_cancellation
 from otel_ml.instruments cimport Instruments
 from otel_ml.primitives cimport derived, nanoseconds, ticks, wall_ns
 from otel_ml.series cimport Series
 
 cdef Instruments instruments
-cdef object INTERNAL, INVALID_SPAN, SPAN_KEY, _OK, get_context
+cdef object INTERNAL, INVALID_SPAN, SPAN_KEY, _ERROR, _ERROR_TYPE, _FAILED, _LOG_LEVEL, _OK, get_context
+cdef tuple _EVENT_KEYS
 
 cdef class Spec:
     cdef public object attributes, code, histogram, logger, metric_attributes, span_name
@@ -34,3 +36,5 @@ cdef class Operation:
     cpdef _end_span(self)
 
     cpdef _record(self, error)
+
+cdef _put_on_span(span, kind, message, stacktrace)

@@ -11,16 +11,25 @@ from typing import Any, Final
 from opentelemetry.context import Context
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode
 
-from otel_ml import conventions, exceptions, health
+from otel_ml import conventions, health
 from otel_ml.clean_attributes import CleanAttributes, clean
 from otel_ml.current_span import SPAN_KEY, detach, get_context, make_current
-from otel_ml.exceptions import Failure
+from otel_ml.exceptions import Failure, describe, error_type, first_time, is_cancellation
 from otel_ml.instruments import instruments
 from otel_ml.primitives import derived, nanoseconds, ticks, wall_ns
 from otel_ml.series import Series
 
 INTERNAL: Final = SpanKind.INTERNAL
 _OK: Final = conventions.OK
+_FAILED: Final = conventions.FAILED
+_ERROR: Final = StatusCode.ERROR
+_LOG_LEVEL: Final = logging.ERROR
+_ERROR_TYPE: Final = conventions.ERROR_TYPE
+_EVENT_KEYS: Final = (
+    conventions.EXCEPTION_TYPE,
+    conventions.EXCEPTION_MESSAGE,
+    conventions.EXCEPTION_STACKTRACE,
+)
 
 
 class Spec:
@@ -127,14 +136,14 @@ class Operation:
 
     def fail(self, error: BaseException) -> None:
         """End a call that raised: status, `error.type`, and once per exception an event and an ERROR log."""
-        if exceptions.is_cancellation(error):
+        if is_cancellation(error):
             self._end_early(conventions.CANCELLED)
         elif isinstance(error, SystemExit) and (error.code is None or (type(error.code) is int and error.code == 0)):
             Operation.stop(self, None)
         else:
             seconds = ticks() - self._started
-            self._status = conventions.FAILED
-            self._error_type = exceptions.error_type(error)
+            self._status = _FAILED
+            self._error_type = error_type(error)
             self._record(error)
             self._observe(self._series.failed_with(self._error_type), seconds)
             self._end_span()
@@ -243,29 +252,32 @@ def record_failure(
     Returns:
         What was said of it; None when that was done before.
     """
-    kind = exceptions.error_type(error)
-    span.set_attribute(conventions.ERROR_TYPE, kind)
-    if not exceptions.first_time(error):
-        span.set_status(StatusCode.ERROR, kind)
+    kind = error_type(error)
+    span.set_attribute(_ERROR_TYPE, kind)
+    if not first_time(error):
+        span.set_status(_ERROR, kind)
         return None
-    failure = exceptions.describe(error)
-    span.set_status(StatusCode.ERROR, f"{failure.type}: {failure.message}")
-    span.add_event(
-        "exception",
-        CleanAttributes(
-            {
-                conventions.EXCEPTION_TYPE: failure.type,
-                conventions.EXCEPTION_MESSAGE: failure.message,
-                conventions.EXCEPTION_STACKTRACE: failure.stacktrace,
-            }
-        ),
-    )
-    if logger.isEnabledFor(logging.ERROR):
+    failure = describe(error)
+    _, message, stacktrace = failure
+    _put_on_span(span, kind, message, stacktrace)
+    if logger.isEnabledFor(_LOG_LEVEL):
         file, line, function = code
         record = logger.makeRecord(
-            logger.name, logging.ERROR, file, line, "%s failed: %s: %s", (subject, failure.type, failure.message),
-            (type(error), error, error.__traceback__), function, {conventions.ERROR_TYPE: kind, **extra},
+            logger.name, _LOG_LEVEL, file, line, "%s failed: %s: %s", (subject, kind, message),
+            (type(error), error, error.__traceback__), function, {_ERROR_TYPE: kind, **extra},
         )  # fmt: skip
-        record.exc_text = failure.stacktrace.rstrip("\n")  # formatters print this masked text instead of their own
+        record.exc_text = stacktrace.rstrip("\n")  # formatters print this masked text instead of their own
         logger.handle(record)
     return failure
+
+
+def _put_on_span(span: Any, kind: str, message: str, stacktrace: str) -> None:
+    of_type, of_message, of_stacktrace = _EVENT_KEYS
+    values = {of_type: kind, of_message: message, of_stacktrace: stacktrace}
+    description = f"{kind}: {message}"
+    starter = instruments.starter
+    if starter is not None and type(span) is starter.span_class:
+        span.put_failure(description, values)
+    else:
+        span.set_status(_ERROR, description)
+        span.add_event("exception", CleanAttributes(values))

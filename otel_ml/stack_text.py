@@ -1,7 +1,8 @@
 """Stack traces as masked text: each place in the code is rendered and masked once.
 
 `traceback` looks at every file, reads the lines and works out the markers below them anew for each exception, which is
-most of what recording one costs. A place, that is a code object and an instruction in it, says the same each time.
+most of what recording one costs. A place, that is a code object and an instruction in it, says the same each time. It
+is compiled where that can be done.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ class _Places:
         self.redactor = redactor
         self.texts: dict[tuple[int, int, int], tuple[CodeType, str]] = {}
 
-    def text_of(self, trace: TracebackType, code: CodeType) -> str:
+    def text_of(self, trace: TracebackType, code: CodeType, line: int) -> str:
         """Return the text of a frame, rendered when its place is new."""
-        place = (id(code), trace.tb_lasti, trace.tb_lineno)  # with the line: a traceback can be made up
+        place = (id(code), trace.tb_lasti, line)  # with the line: a traceback can be made up
         known = self.texts.get(place)
         if known is not None:
             return known[1]
@@ -84,12 +85,18 @@ def _frames(trace: TracebackType | None, redactor: Redactor, limit: int) -> list
     if places.redactor is not redactor:
         places = _places = _Places(redactor)
     frames: list[str] = []
-    before: tuple[str, int, str] | None = None
+    code_before: CodeType | None = None
+    line_before = 0
     while trace is not None:
-        code = trace.tb_frame.f_code
-        place = (code.co_filename, trace.tb_lineno, code.co_name)  # what `traceback` compares
-        if place == before or len(frames) == limit:
+        code, line = trace.tb_frame.f_code, trace.tb_lineno
+        repeated = code_before is not None and line == line_before and _is_like(code, code_before)
+        if repeated or len(frames) == limit:
             return None
-        frames.append(places.text_of(trace, code))
-        before, trace = place, trace.tb_next
+        frames.append(places.text_of(trace, code, line))
+        code_before, line_before, trace = code, line, trace.tb_next
     return frames
+
+
+def _is_like(code: CodeType, other: CodeType) -> bool:
+    """Whether `traceback` takes two pieces of code for one."""
+    return code is other or (code.co_filename, code.co_name) == (other.co_filename, other.co_name)

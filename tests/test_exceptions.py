@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import pickle
 from pathlib import Path
 
@@ -31,6 +32,15 @@ def test_type_names_are_qualified_except_for_builtins() -> None:
     """As OpenTelemetry's `error.type` has them."""
     assert exceptions.error_type(ValueError()) == "ValueError"
     assert exceptions.error_type(Refusing()) == f"{__name__}.Refusing"
+
+
+def test_names_of_the_language_are_those_of_their_classes() -> None:
+    """Each of them, though the names were taken down before; a class of the same name elsewhere is another one."""
+    kinds = [kind for kind in vars(builtins).values() if isinstance(kind, type) and issubclass(kind, BaseException)]
+    for kind in kinds:
+        error = kind.__new__(kind, "", [ValueError()])  # as a group is made
+        assert exceptions.error_type(error) == type(error).__qualname__
+    assert exceptions.error_type(type("ValueError", (Exception,), {})()) == f"{__name__}.ValueError"
 
 
 def test_message_and_trace_are_masked() -> None:

@@ -108,6 +108,16 @@ def test_what_needs_more_is_left_to_the_standard_library(fail: Callable[[], obje
     assert rendered(caught(fail)) is None
 
 
+def test_two_functions_of_one_line_and_name_are_one_place() -> None:
+    """For `traceback`, which counts such frames as repeated; two names on the line are two places."""
+    inner, outer = (lambda: 1 // 0), (lambda: [inner()])
+    namesake = eval("lambda call: call()")
+    assert rendered(caught(outer)) is None
+    assert rendered(caught(lambda: namesake(eval("lambda: 1 // 0")))) is None
+    error = caught(lambda: namesake(inner))
+    assert rendered(error) == official(error)
+
+
 def test_a_cause_that_is_hidden_is_not_shown() -> None:
     """`raise ... from None` says the same as an exception without a context."""
 

@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace import SpanLimits, SpanProcessor
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_ml.tracing import sdk_layout
+from otel_ml.tracing.failure_items import room_for_event
 from otel_ml.tracing.switch import NOBODY, SwitchProcessor
 
 
@@ -34,6 +35,7 @@ class SharedState:
         "processor",
         "resource",
         "room_for_clean",
+        "room_in_event",
         "sampler",
         "scope",
         "switch",
@@ -62,6 +64,7 @@ class SharedState:
         self.max_attributes = sys.maxsize if limit is None else limit
         self.max_length = limits.max_span_attribute_length
         self.room_for_clean = self.max_attributes if self.max_length is None else 0
+        self.room_in_event = room_for_event(limits)
         self.watched: Any = processor if sdk_layout.processors_in(processor) is not None else _UNWATCHED
         self.route()
 

@@ -1,9 +1,10 @@
 cimport cython
 
 from otel_ml.primitives cimport blank
+from otel_ml.tracing.failure_items cimport error_status, only_event
 from otel_ml.tracing.shared cimport SharedState
 
-cdef object CleanAttributes, UNSET
+cdef object CleanAttributes, ERROR, EVENT, UNSET
 
 cdef class SpanState:
     cdef public object _bounded, _end_time, _event_list, _kind, _link_list, _name, _parent, _record_end_metrics
@@ -18,6 +19,9 @@ cdef class SpanState:
     cpdef set_attribute(self, key, value)
 
     cpdef put_record_id(self, record_id)
+
+    @cython.locals(shared=SharedState)
+    cpdef put_failure(self, description, dict values)
 
     @cython.locals(shared=SharedState, new=dict)
     cpdef _put_all(self, attributes)

@@ -17,6 +17,7 @@ from otel_ml import conventions
 from otel_ml.clean_attributes import CleanAttributes, are_simple
 from otel_ml.primitives import blank
 from otel_ml.tracing import sdk_layout
+from otel_ml.tracing.failure_items import ERROR, EVENT, error_status, only_event
 from otel_ml.tracing.sdk_layout import UNSET
 from otel_ml.tracing.shared import SharedState
 
@@ -134,6 +135,31 @@ class SpanState:
             self._record_id = record_id
         else:
             self.set_attribute(conventions.AUDIT_RECORD_ID, record_id)
+
+    def put_failure(self, description: str, values: dict[str, Any]) -> None:
+        """Set the status ERROR and add the event of an exception, as `set_status` and `add_event` do.
+
+        Args:
+            description: Of the status.
+            values: Of the event: clean attributes, which nobody else keeps.
+        """
+        shared = self._shared
+        if len(values) <= shared.room_in_event:
+            status = error_status(description)
+            events = only_event(shared.limits, values)
+            # No call from here to the store.
+            if (
+                self._status is UNSET
+                and self._event_list is None
+                and self._slow_lock is None
+                and self._end_time is None
+            ):
+                self._status = status
+                self._event_list = events
+                return
+        span: Any = self  # it is one of the SDK's, by its sub-class
+        span.set_status(ERROR, description)
+        span.add_event(EVENT, CleanAttributes(values))
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Set attributes."""
