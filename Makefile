@@ -24,7 +24,7 @@ export PIP_ROOT_USER_ACTION := ignore
 PURE := $(CURDIR)/$(VENV)/pure
 # Those of modules that are compiled; both kinds of wheel together give the coverage.
 PURE_TESTS := $(addprefix tests/, audit/test_bell.py audit/test_chain.py audit/test_feed.py audit/test_queue.py audit/test_quick_line.py \
-	audit/test_recorder.py audit/test_sealing.py export/test_encoding_queue.py integrations/sklearn logs metrics spans tracing \
+	audit/test_recorder.py audit/test_sealing.py audit/test_simple_features.py export/test_encoding_queue.py integrations/sklearn logs metrics spans tracing \
 	test_capture.py test_correlation.py test_current_span.py test_decorators.py test_exceptions.py test_stack_text.py test_worker.py)
 
 SOURCES := $(shell find otel_ml hydra_plugins -name __pycache__ -prune -o -print) $(wildcard README.md) LICENSE

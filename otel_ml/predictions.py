@@ -35,11 +35,14 @@ class PredictionSpec:
         prediction: Returns the prediction from the result; None: the result is the prediction.
         audited: Whether calls belong into the audit trail, if there is one.
         subject: Returns from the call's arguments whom it is about; None: nobody.
+
+    Attributes:
+        names: What the audit trail knows of the features' names; None until its first record.
     """
 
     __slots__ = (
-        "audited", "base", "feature_version", "features", "fixed", "position", "prediction", "subject", "variants",
-        "version",
+        "audited", "base", "feature_version", "features", "fixed", "names", "position", "prediction", "subject",
+        "variants", "version",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0917  made in one place
@@ -59,6 +62,7 @@ class PredictionSpec:
         self.prediction = prediction
         self.audited = audited
         self.subject = subject
+        self.names: Any = None
         by_version = SeriesBy(conventions.MODEL_VERSION, base.histogram, base.metric_attributes)
         self.variants = Variants(base.attributes, by_version)
         known = not callable(version) and not callable(feature_version)
@@ -77,7 +81,8 @@ class PredictionSpec:
         call = Prediction.__new__(Prediction)
         call._call_spec = self
         call._features = call._captured = call._subject = call._prediction = None
-        call._recorder = instruments.recorder if self.audited else None
+        recorder: CallRecorder | None = instruments.recorder if self.audited else None
+        call._recorder = recorder
         variant = self.fixed
         try:
             position = self.position
@@ -90,10 +95,10 @@ class PredictionSpec:
             variant = variant or self._known_variant()
             attributes = variant.attributes
         call._variant = variant
-        if call._recorder is None:
+        if recorder is None:
             call.begin(self.base, attributes, variant.series)
         else:
-            call.begin_on_record(attributes, args, kwargs)
+            call.begin_on_record(recorder, attributes, args, kwargs)
         return call
 
     def _shaped(self, variant: Variant, features: object) -> Mapping[str, Any]:
@@ -121,6 +126,29 @@ class PredictionSpec:
         return self.variants.of(_if_text(self.version), _if_text(self.feature_version))
 
 
+class CallRecorder:
+    """What puts inference calls on record: `audit.recorder`, which a program without an audit trail never loads."""
+
+    __slots__ = ()
+
+    def begin(self, call: Prediction) -> None:
+        """Give a call its record id, and keep its features as they are now."""
+        raise NotImplementedError
+
+    def put(self, call: Prediction, run_id: str | None) -> None:
+        """Put a call that has ended on record.
+
+        Args:
+            call: The call.
+            run_id: Of the run that it belongs to.
+        """
+        raise NotImplementedError
+
+    def model(self, name: str, version: str | None, feature_version: str | None) -> Any:
+        """Return what stands for a model, for all of its calls."""
+        raise NotImplementedError
+
+
 class Prediction(Operation):
     """One inference call under way.
 
@@ -136,26 +164,26 @@ class Prediction(Operation):
     _features: object
     _prediction: object
     _record_id: str
-    _recorder: Any
+    _recorder: CallRecorder | None
     _subject: object
     _variant: Variant
 
-    def begin_on_record(self, attributes: Mapping[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def begin_on_record(
+        self, recorder: CallRecorder, attributes: Mapping[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
         """Keep the features as they are now, for the model may change them, and begin."""
-        spec, recorder = self._call_spec, self._recorder
+        spec = self._call_spec
         try:
-            self._record_id = recorder.record_id()
-            self._captured = recorder.captured(self._features)
+            recorder.begin(self)
             self._subject = None if spec.subject is None else spec.subject(args, kwargs)
         except Exception as error:  # subject= is the caller's function
             health.internal_error("capture of an audit record", error)
         self.begin(spec.base, attributes, self._variant.series)
         span: Any = self.span
-        put = getattr(span, "put_record_id", None)  # which a span of another tracer does not have
-        if put is None:
+        try:
+            span.put_record_id(self._record_id)
+        except AttributeError:  # it is a span of another tracer
             span.set_attribute(_RECORD_ID, self._record_id)
-        else:
-            put(self._record_id)
 
     def stop(self, result: object) -> None:
         """End a call that returned, with the rows of its prediction."""
@@ -178,12 +206,13 @@ class Prediction(Operation):
                 health.internal_error("recording of an exception", own)
 
     def _end_span(self) -> None:
-        if self._recorder is not None:
-            self._put_on_record()
+        recorder = self._recorder
+        if recorder is not None:
+            self._put_on_record(recorder)
         Operation._end_span(self)
 
-    def _put_on_record(self) -> None:
-        recorder, variant, self._recorder = self._recorder, self._variant, None
+    def _put_on_record(self, recorder: CallRecorder) -> None:
+        variant, self._recorder = self._variant, None
         try:
             if variant.model is None:
                 known = variant.attributes
@@ -195,12 +224,7 @@ class Prediction(Operation):
             run = item(get_context(), RUN_KEY)
             if run is None:
                 run = inherited()
-            started, ended = self._started_ns or 0, self._ended_ns or 0
-            recorder.put(
-                self._record_id, started, ended - started, self.span, None if run is None else run.id,
-                variant.model, self._status, self._error_type, self._failure, self._captured, self._prediction,
-                self._subject,
-            )  # fmt: skip
+            recorder.put(self, None if run is None else run.id)
         except Exception as error:  # a span of a foreign class may do anything
             health.internal_error("writing of an audit record", error)
 

@@ -1,54 +1,62 @@
 """`quick_line.py` in C: where this is compiled, it is found first."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy
 
 from otel_ml.audit import record
+from otel_ml.tracing.random_ids cimport put_hex
 
 cdef extern from *:
     """
-    static CYTHON_INLINE int otel_ml_big_endian(PyObject *number, unsigned char *to, Py_ssize_t size) {
+    static CYTHON_INLINE int otel_ml_128_bits(PyObject *number, uint64_t *high, uint64_t *low) {
+        unsigned char bytes[16];
     #if PY_VERSION_HEX >= 0x030D0000
-        return PyLong_AsNativeBytes(number, to, size, Py_ASNATIVEBYTES_BIG_ENDIAN | Py_ASNATIVEBYTES_UNSIGNED_BUFFER) < 0 ? -1 : 0;
+        if (PyLong_AsNativeBytes(number, bytes, 16, Py_ASNATIVEBYTES_LITTLE_ENDIAN | Py_ASNATIVEBYTES_UNSIGNED_BUFFER) < 0) return -1;
     #else
-        return _PyLong_AsByteArray((PyLongObject *)number, to, (size_t)size, 0, 0);
+        if (_PyLong_AsByteArray((PyLongObject *)number, bytes, 16, 1, 0) < 0) return -1;
     #endif
+        *high = *low = 0;
+        for (int at = 7; at >= 0; at--) *high = *high << 8 | bytes[8 + at], *low = *low << 8 | bytes[at];
+        return 0;
     }
-    static CYTHON_INLINE char *otel_ml_put_decimal(char *to, long long number, int least_digits) {
-        char digits[20];
-        int count = 0;
-        do digits[count++] = (char)('0' + number % 10); while ((number /= 10) != 0);
-        while (count < least_digits) digits[count++] = '0';
-        while (count) *to++ = digits[--count];
-        return to;
+    static CYTHON_INLINE char *otel_ml_put_decimal(char *to, unsigned long long number, int least_digits) {
+        static const char pairs[] =
+            "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051"
+            "525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
+        char digits[24];
+        char *const end = digits + sizeof digits;
+        char *at = end;
+        for (; number >= 10; number /= 100) memcpy(at -= 2, pairs + 2 * (number % 100), 2);
+        if (number || at == end) *--at = (char)('0' + number);
+        while (end - at < least_digits) *--at = '0';
+        memcpy(to, at, end - at);
+        return to + (end - at);
     }
-    static CYTHON_INLINE char *otel_ml_put_hex(char *to, const unsigned char *bytes, int size) {
-        static const char digits[] = "0123456789abcdef";
-        for (int i = 0; i < size; i++) {
-            *to++ = digits[bytes[i] >> 4];
-            *to++ = digits[bytes[i] & 15];
-        }
-        return to;
-    }
-    /* Whether some byte is above 0x7e or a line break, which JSON allows between its tokens; eight bytes at a time. */
+    /* Whether some byte is above 0x7e or a line break, which JSON allows between its tokens; sixteen bytes at a time. */
     static CYTHON_INLINE int otel_ml_is_unusual(const char *data, Py_ssize_t size) {
-        const unsigned long long ones = 0x0101010101010101ULL, top = 0x8080808080808080ULL;
-        unsigned long long found = 0, word;
-        for (; size >= 8; data += 8, size -= 8) {
-            memcpy(&word, data, 8);
-            found |= word | ((word & ~top) + ones) | ((word - ones * 0x20) & ~word);
+        int found = 0;
+    #ifdef __GNUC__
+        typedef signed char sixteen __attribute__((vector_size(16)));
+        const sixteen space = {32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32}, rubout = space + 95;
+        sixteen unusual = {0}, some;
+        unsigned long long halves[2];
+        for (; size >= 16; data += 16, size -= 16) {
+            memcpy(&some, data, 16);
+            unusual |= (some < space) | (some == rubout);  /* above 0x7f it is negative */
         }
-        for (; size; data++, size--) found |= (unsigned char)*data >= 0x7f || (unsigned char)*data < 0x20 ? top : 0;
-        return (found & top) != 0;
+        memcpy(halves, &unusual, 16);
+        found = (halves[0] | halves[1]) != 0;
+    #endif
+        for (; size; data++, size--) found |= (unsigned char)*data >= 0x7f || (unsigned char)*data < 0x20;
+        return found;
     }
     static CYTHON_INLINE const char *otel_ml_utf8(PyObject *text, Py_ssize_t *size) {
         return PyUnicode_AsUTF8AndSize(text, size);
     }
     """
-    int otel_ml_big_endian(object number, unsigned char *to, Py_ssize_t size) except -1
+    int otel_ml_128_bits(object number, uint64_t *high, uint64_t *low) except -1
     char *otel_ml_put_decimal(char *to, int64_t number, int least_digits) noexcept
-    char *otel_ml_put_hex(char *to, const unsigned char *data, int size) noexcept
     bint otel_ml_is_unusual(const char *data, Py_ssize_t size) noexcept
     const char *otel_ml_utf8(object text, Py_ssize_t *size) except NULL
 
@@ -65,7 +73,7 @@ cpdef object quick_line(
 ):
     """See `quick_line.py`."""
     cdef char head[ROOM]
-    cdef unsigned char number[16]
+    cdef uint64_t high = 0, low = 0
     cdef char *to = head
     cdef Py_ssize_t size
     cdef const char *text = otel_ml_utf8(record_id, &size)
@@ -81,10 +89,9 @@ cpdef object quick_line(
     to[0] = b'.'
     to = otel_ml_put_decimal(to + 1, duration_ns % 1_000_000, 6)
     if trace_id:
-        otel_ml_big_endian(trace_id, number, 16)
-        to = otel_ml_put_hex(_put(to, b',"trace_id":"', 13), number, 16)
-        otel_ml_big_endian(span_id, number, 8)
-        to = otel_ml_put_hex(_put(to, b'","span_id":"', 13), number, 8)
+        otel_ml_128_bits(trace_id, &high, &low)
+        to = _put_hex(_put_hex(_put(to, b',"trace_id":"', 13), high), low)
+        to = _put_hex(_put(to, b'","span_id":"', 13), span_id)
         to = otel_ml_put_decimal(_put(to, b'","trace_flags":', 16), flags, 1)
     return _joined(head, to - head, middle, features, prediction)
 
@@ -131,3 +138,8 @@ cdef object _joined(const char *head, Py_ssize_t head_size, bytes middle, bytes 
 cdef inline char *_put(char *to, const char *data, Py_ssize_t size) noexcept:
     memcpy(to, data, size)
     return to + size
+
+
+cdef inline char *_put_hex(char *to, uint64_t number) noexcept:
+    put_hex(to, number)
+    return to + 16

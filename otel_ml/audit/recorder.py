@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from time import time_ns
 from typing import Any, Final
 
 from orjson import dumps
@@ -17,21 +16,22 @@ from otel_ml.audit.record_counts import Counts
 from otel_ml.audit.rows import Batch
 from otel_ml.audit.simple_features import MAY_BE_CARD, are_simple, is_short
 from otel_ml.audit.writer import AuditWriter
-from otel_ml.exceptions import Failure
 from otel_ml.instruments import instruments
-from otel_ml.redaction import current as current_redactor
+from otel_ml.predictions import CallRecorder, Prediction, PredictionSpec
+from otel_ml.primitives import item, wall_ns
 from otel_ml.tracing.random_ids import uuid7
 from otel_ml.tracing.span_state import SpanState
 
 _ENVELOPE: Final = 512  # bytes that a record takes beside its features and its prediction, roughly
 _OK: Final = conventions.OK
+_OF_REDACTION: Final = vars(redaction)
 _SYNC_TIMEOUT: Final = 5.0
 
 Last = tuple[Model | None, str | None, object, bytes, Callable[[int], object]]
 """Model, run and instruments of a call, the middle of its line, and what counts it."""
 
 
-class Recorder:
+class Recorder(CallRecorder):
     """Puts calls on record.
 
     Args:
@@ -66,63 +66,38 @@ class Recorder:
         """Return a model, for all of its calls."""
         return Model(name, version, feature_version)
 
-    def record_id(self) -> str:
-        """Return a new UUIDv7 (RFC 9562) as text."""
-        return uuid7(time_ns())
-
-    def captured(self, features: object) -> Any:
-        """Return the features of a call as they are now: JSON, masked and bounded, or a copy of a batch."""
-        simple = self._simple(features)
+    def begin(self, call: Prediction) -> None:
+        """Give a call its record id, and keep its features as they are now: JSON, masked and bounded, or a batch."""
+        call._record_id = uuid7(wall_ns())
+        features = call._features
+        simple = self._simple(features, call._call_spec)
         if simple is not None:
-            return simple
+            call._captured = simple
+            return
         batch = Batch.of(features, None, self._max_rows)
-        return _json(capture.features(features)) if batch is None else batch
+        call._captured = _json(capture.features(features)) if batch is None else batch
 
-    def put(  # noqa: PLR0917  on the way of each call, all of them always given
-        self,
-        record_id: str,
-        started_ns: int,
-        duration_ns: int,
-        span: Any,
-        run_id: str | None,
-        model: Model,
-        status: str,
-        error_type: str | None,
-        failure: Failure | None,
-        features: Any,
-        prediction: object,
-        subject: object,
-    ) -> None:
-        """Put a call on record.
-
-        Args:
-            record_id: Of the call.
-            started_ns: When it began, nanoseconds since the epoch.
-            duration_ns: How long it took.
-            span: Its span.
-            run_id: Of the run that it belongs to.
-            model: Whose call it is.
-            status: How it ended.
-            error_type: Class of the exception that it raised.
-            failure: That exception, masked.
-            features: What `captured` returned.
-            prediction: What it returned.
-            subject: Whom it is about; only a pseudonym is kept. None: nobody.
-        """
+    def put(self, call: Prediction, run_id: str | None) -> None:
+        """Put a call that has ended on record."""
+        span: Any = call.span
         if isinstance(span, SpanState):
             state = span
-            trace_id, span_id, flags = state._trace_id, state._span_id, int(state._trace_flags)
+            trace_id, span_id, flags = state._trace_id, state._span_id, +state._trace_flags  # as a plain number
         else:
             context = span.get_span_context()
             trace_id, span_id, flags = context.trace_id, context.span_id, int(context.trace_flags)
-        if status == _OK and error_type is None and subject is None and type(features) is not Batch:
-            predicted = None if prediction is None else self._as_json(prediction)
+        started_ns, ended_ns = call._started_ns, (0 if call._ended_ns is None else call._ended_ns)
+        model, features = call._variant.model, call._captured
+        if call._status == _OK and call._error_type is None and call._subject is None and type(features) is not Batch:
+            predicted = None if call._prediction is None else self._as_json(call._prediction)
             last = self._last
-            if last[0] is not model or last[1] != run_id or last[2] is not instruments.bound:
+            same_run = last[1] is run_id or last[1] == run_id
+            if last[0] is not model or not same_run or last[2] is not instruments.bound:
                 last = self._learn(model, run_id)
             body = quick_line(
-                record_id, started_ns, duration_ns, trace_id, span_id, flags, last[3], features, predicted, self._mask
-            )
+                call._record_id, started_ns, ended_ns - started_ns, trace_id, span_id, flags, last[3], features,
+                predicted, self._mask,
+            )  # fmt: skip
             if body is not None:
                 lane: Lane = self._writer.records
                 if lane.put_quietly(body):
@@ -134,35 +109,33 @@ class Recorder:
                     if self._waits:
                         self._wait(ticket)
                 return
-        self._put(
-            record_id, started_ns, duration_ns, trace_id, span_id, flags, run_id, model, status, error_type, failure,
-            features, prediction, subject,
-        )  # fmt: skip
+        self._put(call, run_id, started_ns, (ended_ns - started_ns) / 1e9, trace_id, span_id, flags)
 
     def _put(  # noqa: PLR0917
-        self, record_id: str, started_ns: int, duration_ns: int, trace_id: int, span_id: int, flags: int,
-        run_id: str | None, model: Model, status: str, error_type: str | None, failure: Failure | None, features: Any,
-        prediction: object, subject: object,
+        self, call: Prediction, run_id: str | None, started_ns: int, seconds: float, trace_id: int, span_id: int,
+        flags: int,
     ) -> None:  # fmt: skip
         """Hand over a call that the writer's thread makes a line of, or one for each of its rows."""
+        model, status, failure, features = call._variant.model, call._status, call._failure, call._captured
         predicted: Any = None
         number = 1
         if type(features) is Batch:
             if status == _OK:
-                features.predicted(prediction)
+                features.predicted(call._prediction)
             size = features.size
             number = 1 if features.is_summary else features.length
         else:
-            predicted = None if prediction is None else self._as_json(prediction)
+            predicted = None if call._prediction is None else self._as_json(call._prediction)
             size = (0 if features is None else len(features)) + (0 if predicted is None else len(predicted))
         exception = None
         if failure is not None:
             exception = (failure.message, failure.stacktrace)
             size += len(failure.message) + len(failure.stacktrace)
+        subject = None if call._subject is None else self._pseudonym(call._subject)
         ticket = self._writer.put(
             (
-                record_id, started_ns, duration_ns / 1e9, trace_id, span_id, flags, run_id, model, status, error_type,
-                exception, features, predicted, None if subject is None else self._pseudonym(subject), size + _ENVELOPE,
+                call._record_id, started_ns, seconds, trace_id, span_id, flags, run_id, model, status,
+                call._error_type, exception, features, predicted, subject, size + _ENVELOPE,
             )
         )  # fmt: skip
         if ticket:
@@ -184,25 +157,44 @@ class Recorder:
         return last
 
     def _as_json(self, value: object) -> bytes:
-        simple = self._simple(value)
+        simple = self._simple(value, None)
         return _json(capture.features(value)) if simple is None else simple
 
-    def _simple(self, value: object) -> bytes | None:
-        """Return a value as JSON when it is a number, a flat dict of numbers or harmless texts: nothing to mask."""
+    def _simple(self, value: object, spec: PredictionSpec | None) -> bytes | None:
+        """Return a value as JSON when it is a number, a flat dict of numbers or harmless texts: nothing to mask.
+
+        Args:
+            value: Features or a prediction.
+            spec: Whose features they are, most often with the same names.
+        """
         kind = type(value)
         if kind is float:
             return dumps(value) if is_short(value) else None  # type: ignore[arg-type]
         if kind is dict:
-            redactor = current_redactor()
+            redactor = item(_OF_REDACTION, "_current")  # `redaction.current()`, without the call
             names = self._names
             if names[0] is not redactor:
                 self._names = names = (redactor, redactor.plain_names)
-            return dumps(value) if are_simple(value, redactor, names[1]) else None  # type: ignore[arg-type]
+            known = None if spec is None else spec.names
+            if known is None or known[0] is not redactor:
+                simple = are_simple(value, redactor, names[1], None)  # type: ignore[arg-type]
+                if simple and spec is not None:
+                    _learn_names(spec, names, value)
+            else:
+                simple = are_simple(value, redactor, names[1], known[1])  # type: ignore[arg-type]
+            return dumps(value) if simple else None
         if kind is bool:
             return b"true" if value else b"false"
         if kind is int and -MAY_BE_CARD < value < MAY_BE_CARD:  # type: ignore[operator]
             return dumps(value)
         return None
+
+
+def _learn_names(spec: PredictionSpec, judged: tuple[Any, ...], features: Any) -> None:
+    """Keep names that need no masking, as the objects that they are: those of the next call are most often the same."""
+    names = tuple(features)  # judged as they are here: another thread may have written to the features
+    if all(type(name) is str for name in names) and judged[1].issuperset(names):
+        spec.names = (judged[0], names)
 
 
 def _count_none(number: int) -> None:

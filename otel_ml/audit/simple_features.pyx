@@ -6,6 +6,7 @@ from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.long cimport PyLong_AsLongLongAndOverflow, PyLong_CheckExact
 from cpython.object cimport PyObject
 from cpython.set cimport PySet_Contains
+from cpython.tuple cimport PyTuple_GET_ITEM
 from cpython.unicode cimport PyUnicode_CheckExact, PyUnicode_GET_LENGTH
 
 MAY_BE_CARD = 10**14
@@ -17,16 +18,20 @@ cdef enum:
 cdef long long CARD = 10**14
 
 
-cpdef bint are_simple(dict features, redactor, set plain_names) except -1:
+cpdef bint are_simple(dict features, redactor, set plain_names, tuple known) except -1:
     """See `simple_features.py`."""
-    cdef Py_ssize_t position = 0
+    cdef Py_ssize_t position = 0, index = 0, most = 0 if known is None else len(known)
     cdef PyObject *key
     cdef PyObject *value
     if plain_names is None or len(features) > MOST_KEYS:
         return False
     with cython.critical_section(features):
         while PyDict_Next(features, &position, &key, &value):
-            if not PySet_Contains(plain_names, <object>key) or not _is_simple(<object>value, redactor):
+            if index >= most or key != <PyObject *>PyTuple_GET_ITEM(known, index):
+                if not PyUnicode_CheckExact(<object>key) or not PySet_Contains(plain_names, <object>key):
+                    return False
+            index += 1
+            if not _is_simple(<object>value, redactor):
                 return False
     return True
 

@@ -57,6 +57,18 @@ def test_what_has_to_be_looked_at_is_left_to_the_encoder(payload: bytes) -> None
         assert quick_line(IDENTITY, 1, 1, 1, 1, 1, b"", features, prediction, b'"[redacted]"') is None
 
 
+@pytest.mark.parametrize("size", [1, 7, 15, 16, 17, 31, 32, 33, 64, 70])
+def test_an_unusual_byte_is_found_wherever_it_stands(size: int) -> None:
+    """At each place of short and long payloads; the bytes beside them in the code are none of these."""
+    for usual in b' ~0"':
+        assert quick_line(IDENTITY, 1, 1, 1, 1, 1, b"", bytes([usual]) * size, None, b'"***"') is not None
+    for unusual in (0x7F, 0x80, 0xC3, 0xFF, 0x0A, 0x0D):
+        for place in range(size):
+            payload = bytearray(b" " * size)
+            payload[place] = unusual
+            assert quick_line(IDENTITY, 1, 1, 1, 1, 1, b"", bytes(payload), None, b'"***"') is None
+
+
 def test_the_longest_line_fits_and_one_byte_more_does_not() -> None:
     """The encoder shortens what is longer."""
     middle = Encoder(SERVICE).middle(None, MODEL)
