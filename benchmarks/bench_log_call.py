@@ -124,7 +124,7 @@ def variants(directory: Path) -> tuple[dict[str, Measure], LogPipeline]:
         "standard logging, a handler that does nothing": by(logging.LogRecord, nothing),
         "the same with the factory of opentelemetry-instrumentation-logging": by(contrib, nothing),
         "+ our factory: ids, way to our handler": factory_alone,
-        "+ our handler: message, copy, one append": lambda calls: captured(calls)[1],
+        "our handler, by the short way": lambda calls: captured(calls)[1],
         "our listener: masking, JSON, file": listener,
         "everything, the listener running": whole,
         "standard logging, text to a file": by(logging.LogRecord, text),

@@ -72,7 +72,7 @@ def when_needed(entry: EntryPoint, load: Load) -> None:
         if attempts:
             wanted = attempts.pop()
             _ready.append(partial(_attempt, entry, wanted))
-        if not any(map(_is_being_imported, _awaited)):  # a library that imports this one comes first, as it would alone
+        if not any(map(_is_being_imported, tuple(_awaited))):  # a library that imports this one comes first, as alone
             while _ready:
                 _ready.pop()()
 

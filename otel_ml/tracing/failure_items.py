@@ -26,7 +26,7 @@ _PARTS: Final[tuple[tuple[object, set[str]], ...]] = (
     (BoundedList(1), {"_dq", "_lock", "dropped"}),
     (BoundedAttributes(), {"_dict", "_immutable", "_lock", "dropped", "max_value_len", "maxlen"}),
 )
-IS_KNOWN: Final = all(vars(part).keys() == names for part, names in _PARTS)
+IS_KNOWN: Final = all(getattr(part, "__dict__", {}).keys() == names for part, names in _PARTS)
 """Whether a release of the SDK has these names and no others; else its constructors are used."""
 
 
