@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +13,7 @@ from opentelemetry import context as context_api
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 
-from otel_ml import health, occasions, processes, propagation, runs, threads
-from otel_ml.deferred import DeferredPipeline
+from otel_ml import health, processes, propagation, runs, threads
 from otel_ml.errors import Error
 from otel_ml.instruments import instruments
 from otel_ml.loggers import own_logger
@@ -212,25 +210,13 @@ def _logs(settings: Settings, resource: Resource, directory: Path) -> Pipeline:
 
 
 def _audit(settings: Settings, resource: Resource) -> Pipeline:
-    """Return the audit trail. It is made when it is first wanted, in the place that paths mean now."""
-    assert settings.audit is not None  # noqa: S101
-    given = settings.audit.directory
-    options = settings.audit if given is None else replace(settings.audit, directory=given.expanduser().absolute())
-    states = [state.absolute() for state in state_directories(settings.directory)]
-    mask = "[redacted]" if settings.redaction is None else settings.redaction.mask
-    make = partial(_recording, options, states, resource, mask)
-    if options.encrypt_subjects:  # what that needs may be missing, which is to be said now
-        return make()
-    pipeline = DeferredPipeline("audit", make)
-    occasions.audit_wanted.then(pipeline.begin)
-    return pipeline
-
-
-def _recording(options: Audit, states: Sequence[Path], resource: Resource, mask: str) -> Pipeline:
     from otel_ml.audit.recording import Recording  # noqa: PLC0415  not every program has an audit trail
 
-    state = states[0] if options.directory is not None else writable_directory(states)
-    return Recording(options, (state or states[0]) / "audit", resource.attributes, mask)
+    assert settings.audit is not None  # noqa: S101
+    candidates = state_directories(settings.directory)
+    state = candidates[0] if settings.audit.directory is not None else writable_directory(candidates)
+    mask = "[redacted]" if settings.redaction is None else settings.redaction.mask
+    return Recording(settings.audit, (state or candidates[0]) / "audit", resource.attributes, mask)
 
 
 def _propagate_everywhere() -> list[Callable[[], None]]:

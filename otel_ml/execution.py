@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from contextvars import ContextVar, Token
 from typing import Any
@@ -21,7 +21,6 @@ from otel_ml import (
     exceptions,
     health,
     identity,
-    occasions,
     plain_copy,
     propagation,
     redaction,
@@ -40,6 +39,24 @@ _LABELS = {"DVC_STAGE": conventions.DVC_STAGE, "DVC_EXP_NAME": conventions.DVC_E
 """Environment variables that are labels, in the processes of a stage of DVC."""
 _innermost: ContextVar[Execution | None] = ContextVar("otel_ml.run", default=None)
 _failed = threading.Event()
+_waiting: list[Callable[[], object]] | None = []
+"""Called when the first `Run` is made in this process; None since then."""
+
+
+def when_in_use(act: Callable[[], object]) -> None:
+    """Call a function once there is a run in this process, which may be now: without one, spans need not be asked."""
+    inherited()
+    if _waiting is None:
+        act()
+    else:
+        _waiting.append(act)
+
+
+def _begin_use() -> None:
+    global _waiting
+    waiting, _waiting = _waiting, None
+    for act in waiting or ():
+        act()
 
 
 class Run:
@@ -68,7 +85,7 @@ class Run:
         self.labels = dict(labels or {})
         self.entered = entered
         self.attributes = {conventions.RUN_ID: run_id, conventions.RUN_NAME: name, **self.labels}
-        occasions.run_begun.happen()
+        _begin_use()
         self.config = config
         self._recorded = None if config is None else _snapshot(config)
         self._span = span

@@ -10,8 +10,10 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
-from importlib.metadata import EntryPoint, PackageNotFoundError, distribution
+from importlib.machinery import PathFinder
+from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution
 
 from wrapt import register_post_import_hook  # comes with opentelemetry-instrumentation
 
@@ -39,7 +41,7 @@ _ready: list[Load] = []
 def load_all() -> None:
     """Load what is installed, as `opentelemetry-instrument` does, each part of it when its library is imported."""
     left_out = [name.strip() for name in os.environ.get(_LEFT_OUT, "").split(",")]
-    found = [entry for installed in with_entry_points(b"opentelemetry_") for entry in installed.entry_points]
+    found = [entry for installed in with_entry_points(b"opentelemetry_") for entry in _entries(installed)]
     for hook in _of(found, "pre_instrument"):
         _attempt(hook, partial(_call, hook))
     for entry in _of(found, "instrumentor"):
@@ -47,6 +49,14 @@ def load_all() -> None:
             _attempt(entry, partial(when_needed, entry, partial(_instrument, entry)))
     for hook in _of(found, "post_instrument"):
         _attempt(hook, partial(_call, hook))
+
+
+def _entries(installed: Distribution) -> list[EntryPoint]:
+    try:
+        return list(installed.entry_points)
+    except Exception as error:  # no text, or none that is written as it should be
+        health.internal_error("reading of entry points", error)
+        return []
 
 
 def _of(found: Sequence[EntryPoint], group: str) -> list[EntryPoint]:
@@ -69,12 +79,12 @@ def when_needed(entry: EntryPoint, load: Load) -> None:
 
     def imported(module: object) -> None:
         _awaited.discard(getattr(module, "__name__", ""))
-        if attempts:
-            wanted = attempts.pop()
-            _ready.append(partial(_attempt, entry, wanted))
+        with suppress(IndexError):  # another thread was faster
+            _ready.append(partial(_attempt, entry, attempts.pop()))
         if not any(map(_is_being_imported, tuple(_awaited))):  # a library that imports this one comes first, as alone
-            while _ready:
-                _ready.pop()()
+            with suppress(IndexError):
+                while True:
+                    _ready.pop()()
 
     for name in modules:
         _awaited.add(name)
@@ -87,15 +97,25 @@ def _modules(entry: EntryPoint) -> set[str] | None:
         return {entry.name.removeprefix(_PREFIX)}
     about = (entry.dist.read_text("METADATA") if entry.dist is not None else None) or ""
     named = [line for line in _REQUIREMENT.findall(about) if "extra" in line and "instruments" in line]
-    return {module for line in named for module in _modules_of(line)} if named else None
+    found = [modules for line in named if (modules := _modules_of(line)) is not None]
+    if not named or not all(modules and all(map(_is_awaitable, modules)) for modules in found):
+        return None
+    return set().union(*found)
 
 
-def _modules_of(requirement: str) -> set[str]:
+def _modules_of(requirement: str) -> set[str] | None:
+    """Return the modules of a library, none when it does not list them; None: it is not installed."""
     try:
         installed = distribution(_NAME.findall(requirement)[0])
     except PackageNotFoundError:
-        return set()
+        return None
     return top_level_modules(lambda name: (installed.read_text(name) or "").encode())
+
+
+def _is_awaitable(module: str) -> bool:
+    """Whether an import of a module is seen; that of a namespace, which many libraries share, is not."""
+    spec = PathFinder.find_spec(module)
+    return spec is not None and spec.origin is not None
 
 
 def _is_being_imported(name: str) -> bool:

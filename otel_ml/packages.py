@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from otel_ml import health
 
@@ -48,7 +48,9 @@ def with_entry_points(mark: bytes) -> list[Distribution]:
     """
     from importlib.metadata import Distribution, distributions  # noqa: PLC0415  30 ms, for a set-up program only
 
-    if any(map(os.path.isfile, sys.path)):  # in a zip file there are no folders to look into
+    if any(
+        isinstance(path, str) and path.endswith((".zip", ".pyz")) and os.path.isfile(path) for path in sys.path
+    ):  # in a zip file there are no folders to look into
         return list(distributions())
     folders = {os.path.basename(folder).partition("-")[0]: folder for folder in reversed([*_metadata_folders()])}
     return [Distribution.at(folder) for folder in folders.values() if mark in _content(folder, "entry_points.txt")]
@@ -64,12 +66,18 @@ def top_level_modules(content: Callable[[str], bytes]) -> set[str]:
     return {name.decode(errors="replace") for name in listed or _TOP_LEVEL.findall(b"\n" + content("RECORD"))}
 
 
+def _path() -> list[str]:
+    """Return where modules are looked for: of what is there, the texts; a program may put anything there."""
+    entries: list[Any] = [*sys.path]
+    return list(dict.fromkeys(entry for entry in entries if isinstance(entry, str)))
+
+
 def _metadata_folders() -> Iterator[str]:
-    for path in dict.fromkeys(sys.path):
+    for path in _path():
         try:
             with os.scandir(path or ".") as entries:
                 yield from [entry.path for entry in entries if entry.name.endswith((".dist-info", ".egg-info"))]
-        except OSError:  # a zip file, or no longer there
+        except (OSError, TypeError, ValueError):  # a zip file, no longer there, or no path at all
             continue
 
 
@@ -93,5 +101,5 @@ def _content(folder: str, name: str) -> bytes:
     try:
         with open(os.path.join(folder, name), "rb") as file:
             return file.read()
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:  # it has none, or one that cannot be read
         return b""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from otel_ml import capture, conventions, exceptions, health, occasions
+from otel_ml import capture, conventions, exceptions, health
 from otel_ml.capture import rows_and_columns
 from otel_ml.current_span import get_context
 from otel_ml.errors import ConfigurationError
@@ -68,8 +68,6 @@ class PredictionSpec:
         known = not callable(version) and not callable(feature_version)
         self.fixed = self._known_variant() if known else None
         self.position = features.index if isinstance(features, _Named) else -1
-        if audited:
-            occasions.audit_wanted.happen()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PredictionSpec, (

@@ -23,7 +23,6 @@ INSTRUMENTATION = (
         "dvc_process",
         "errors",
         "inbox",
-        "occasions",
         "prefilter",
         "primitives",
         "tables",
@@ -45,7 +44,7 @@ INSTRUMENTATION = (
 DISTRO = (
     {"settings", "manifest", "patches", "sdk_compat", "termination"},
     {"instrumentors", "telemetry", "threads", "tracing"},
-    {"deferred", "export", "luggage"},
+    {"export", "luggage"},
     {"processes"},
     {"audit", "metrics", "logs", "spans"},
     {"configuration"},

@@ -73,6 +73,28 @@ def test_what_is_not_installed_is_not_instrumented(tmp_path: Path) -> None:
     assert ran(tmp_path, LOAD + "import library") == ["started"]
 
 
+@pytest.mark.parametrize("record", ["_library.pth,,\n", "space/library.py,,\n"])
+def test_a_library_whose_import_cannot_be_awaited_is_not_forgotten(tmp_path: Path, record: str) -> None:
+    """One that is installed as a link, and one in a namespace: the instrumentation is loaded at once."""
+    install(tmp_path, "library")
+    (tmp_path / "library-1.5.dist-info/RECORD").write_text(record)
+    (tmp_path / "space").mkdir()
+    instrument(tmp_path, "library")
+    assert ran(tmp_path, LOAD)[-2:] == ["instrumenting for library {'skip_dep_check': True}", "started"]
+
+
+def test_a_broken_distribution_costs_only_itself(tmp_path: Path) -> None:
+    """Entry points that are no text, or no file: the others are loaded."""
+    install(tmp_path, "library")
+    instrument(tmp_path, "library")
+    for name, content in (("bad", b"[opentelemetry_instrumentor]\n\xff = x:y\n"), ("worse", None)):
+        file = tmp_path / f"{name}-1.dist-info/entry_points.txt"
+        (file.parent if content is not None else file).mkdir(parents=True)
+        if content is not None:
+            file.write_bytes(content)
+    assert ran(tmp_path, LOAD + "import library")[:2] == ["started", "loading library"]
+
+
 def test_one_of_several_libraries_is_enough(tmp_path: Path) -> None:
     """An instrumentation for any of some is loaded by the first that is imported, and once."""
     install(tmp_path, "first")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from otel_ml import environment_table, occasions
+from otel_ml import environment_table
 from otel_ml.audit import active
 from otel_ml.errors import Error
 from otel_ml.settings import state_directories, writable_directory
@@ -66,7 +66,6 @@ def to_write(directory: str | Path | None = None) -> Path:
 
 
 def _candidates(directory: str | Path | None) -> list[Path]:
-    occasions.audit_wanted.happen()
     if directory is not None:
         given = Path(directory).expanduser().absolute()
         return [given / FOLDER, given]

@@ -62,6 +62,7 @@ cdef extern from *:
 
 cdef dict _switches = vars(logging), _level_names = logging._levelToName
 cdef object Logger = logging.Logger, RootLogger = logging.RootLogger, NullHandler = logging.NullHandler
+cdef object _do_nothing_with = NullHandler.handle
 cdef object _own_file = logging.addLevelName.__code__.co_filename
 
 # What standard logging does between `_log` and our handler, and where it is looked up. None: a version has it not.
@@ -163,7 +164,7 @@ cdef class ShortWay:
 cdef bint _is_untouched(logger, dict fields) except -1:
     """Whether a logger does what standard logging's do, and nobody changed how."""
     cdef PyObject *found
-    cdef bint is_plain = PyDict_Size(fields) == _PLAIN
+    cdef bint is_plain = PyDict_Size(fields) == _PLAIN and "manager" in fields
     for name, method in _methods:
         found = otel_ml_on_class(logger, name)
         if found != (NULL if method is None else <PyObject *>method) or (not is_plain and name in fields):
@@ -175,8 +176,10 @@ cdef bint _is_untouched(logger, dict fields) except -1:
 
 
 cdef bint _do_nothing(list handlers) except -1:
+    if NullHandler.handle is not _do_nothing_with:
+        return False
     for handler in handlers:
-        if type(handler) is not NullHandler:
+        if type(handler) is not NullHandler or "handle" in vars(handler):
             return False
     return True
 

@@ -10,7 +10,7 @@ from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SpanExporter
 
-from otel_ml import execution, health, occasions, sdk_compat
+from otel_ml import execution, health, sdk_compat
 from otel_ml.options import Traces
 from otel_ml.runs import Run
 from otel_ml.spans.queue import QueueSpanProcessor
@@ -104,8 +104,7 @@ def _connect(
     queues = [QueueSpanProcessor(exporter, options) for exporter in exporters]
     targets = tuple(queues)
     switch.open((), tuple(queue.emit for queue in queues), targets)
-    execution.inherited()  # which may be the first run of this process
-    occasions.run_begun.then(partial(_ask_at_start, switch, targets, RunAttributes(on_run)))
+    execution.when_in_use(partial(_ask_at_start, switch, targets, RunAttributes(on_run)))
     return TracePipeline(switch, queues)
 
 

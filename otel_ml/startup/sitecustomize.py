@@ -15,25 +15,26 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def set_up() -> None:
-    """Set the program up, unless otel_ml is not installed for the Python that runs it."""
+    """Set the program up; without otel_ml, or where that fails, it runs all the same."""
     path = os.environ.get("PYTHONPATH", "")
     # A process that is started meanwhile would be set up as well, and start one as well.
     os.environ["PYTHONPATH"] = os.pathsep.join(entry for entry in path.split(os.pathsep) if entry != HERE)
     try:
         from otel_ml.program import start  # noqa: PLC0415
-    except ModuleNotFoundError as missing:
-        print(f"otel-ml run: nothing of {sys.executable} is recorded: {missing}", file=sys.stderr)
-    else:
+
         start()
+    except Exception as error:
+        print(f"otel-ml run: not all of {sys.executable} is recorded: {type(error).__name__}: {error}", file=sys.stderr)
     finally:
         os.environ["PYTHONPATH"] = path
 
 
 def go_on() -> None:
-    """Run the `sitecustomize` that comes after this one."""
+    """Run the `sitecustomize` that comes after this one, in its place."""
     spec = PathFinder.find_spec(__name__, [entry for entry in sys.path if os.path.abspath(entry) != HERE])
     if spec is not None and spec.loader is not None:
-        spec.loader.exec_module(module_from_spec(spec))
+        module = sys.modules[__name__] = module_from_spec(spec)
+        spec.loader.exec_module(module)
 
 
 set_up()

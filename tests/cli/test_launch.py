@@ -316,15 +316,19 @@ def test_a_python_without_otel_ml_runs_the_program_all_the_same(tmp_path: Path) 
         env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0 and done.stdout == "ran\n"
-    assert done.stderr == f"otel-ml run: nothing of {sys.executable} is recorded: No module named 'otel_ml'\n"
+    assert done.stderr == (
+        f"otel-ml run: not all of {sys.executable} is recorded: ModuleNotFoundError: No module named 'otel_ml'\n"
+    )
 
 
 def test_the_sitecustomize_of_the_environment_is_run_too(tmp_path: Path) -> None:
-    """After ours."""
-    (tmp_path / "sitecustomize.py").write_text("import sys; print('otel_ml.program' in sys.modules)")
-    script = 'PYTHONPATH="$PYTHONPATH:$2" exec "$1" -c "print(\'program\')"'
+    """After ours and in its place, also where a distribution is broken."""
+    (tmp_path / "sitecustomize.py").write_text("import sys; print('otel_ml.program' in sys.modules); SETTING = 42")
+    broken = tmp_path / "broken-1.0.dist-info" / "entry_points.txt"
+    broken.mkdir(parents=True)
+    script = 'PYTHONPATH="$PYTHONPATH:$2" exec "$1" -c "import sitecustomize; print(sitecustomize.SETTING)"'
     done = launch(tmp_path / "state", "sh", "-c", script, "sh", sys.executable, str(tmp_path))
-    assert done.stdout == "True\nprogram\n", done.stderr
+    assert done.stdout == "True\n42\n", done.stderr
 
 
 def test_a_process_that_an_instrumentation_starts_is_not_set_up(tmp_path: Path) -> None:

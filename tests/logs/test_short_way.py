@@ -119,6 +119,25 @@ def _handlers(logger: str) -> Change:
     return change
 
 
+def _by_hand(short: Short, patch: pytest.MonkeyPatch) -> None:
+    """A logger that no manager has given its attribute, with an override of its own."""
+    log = logging.Logger(short.log.name)
+    log.parent = short.log.parent
+    patch.setattr(short, "log", log)
+    patch.setattr(log, "handle", around(log.handle), raising=False)
+
+
+def _nothing_done(short: Short, patch: pytest.MonkeyPatch) -> None:
+    handler = logging.NullHandler()
+    patch.setattr(handler, "handle", around(handler.handle))
+    patch.setattr(short.log, "handlers", [handler])
+
+
+def _nothing_done_by_all(short: Short, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(logging.NullHandler, "handle", around(logging.NullHandler.handle))
+    patch.setattr(short.log, "handlers", [logging.NullHandler()])
+
+
 METHODS = ("findCaller", "makeRecord", "handle", "callHandlers", "filter")
 CHANGES: dict[str, Change] = {
     **{f"{name} of all": _on_class(name) for name in METHODS},
@@ -135,6 +154,9 @@ CHANGES: dict[str, Change] = {
     "handler above": _handlers("app"),
     "handler on root": _handlers(""),
     "handler twice": lambda short, patch: patch.setattr(short.log, "handlers", [short.handler]),
+    "by hand": _by_hand,
+    "nothing done": _nothing_done,
+    "nothing done by all": _nothing_done_by_all,
     "no handler": lambda short, patch: patch.setattr(logging.getLogger(), "handlers", []),
     "goes no further": lambda short, patch: patch.setattr(logging.getLogger("app"), "propagate", False),
     "exporting": lambda short, patch: exporting_threads.add(get_ident()),
