@@ -48,9 +48,7 @@ def with_entry_points(mark: bytes) -> list[Distribution]:
     """
     from importlib.metadata import Distribution, distributions  # noqa: PLC0415  30 ms, for a set-up program only
 
-    if any(
-        isinstance(path, str) and path.endswith((".zip", ".pyz")) and os.path.isfile(path) for path in sys.path
-    ):  # in a zip file there are no folders to look into
+    if any(path.endswith((".zip", ".pyz")) and os.path.isfile(path) for path in _path()):  # in there are no folders
         return list(distributions())
     folders = {os.path.basename(folder).partition("-")[0]: folder for folder in reversed([*_metadata_folders()])}
     return [Distribution.at(folder) for folder in folders.values() if mark in _content(folder, "entry_points.txt")]
