@@ -59,16 +59,25 @@ def error_type(error: BaseException) -> str:
     known = _NAMES.get(id(cls))
     if known is not None:
         return known
-    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    try:
+        module, name = cls.__module__, cls.__qualname__
+    except Exception:  # a metaclass may do anything; these are past it
+        module, name = _own("__module__", cls), _own("__qualname__", cls)
+    return name if module == "builtins" else f"{module}.{name}"
+
+
+def _own(name: str, cls: type) -> str:
+    return str(vars(type)[name].__get__(cls))
 
 
 def is_cancellation(error: BaseException) -> bool:
     """Return whether a call was ended from outside: a cancelled task, Ctrl-C, or a closed generator."""
-    if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
+    cls = type(error)  # past the methods of the exception, which may do anything
+    if issubclass(cls, (KeyboardInterrupt, GeneratorExit)):
         return True
     asyncio = sys.modules.get("asyncio")  # not imported: 26 ms, and without it there is no such exception
     cancelled = getattr(asyncio, "CancelledError", None)  # it may be half imported by another thread
-    return isinstance(cancelled, type) and isinstance(error, cancelled)
+    return isinstance(cancelled, type) and issubclass(cls, cancelled)
 
 
 def describe(error: BaseException) -> Failure:

@@ -138,7 +138,11 @@ class Operation:
         """End a call that raised: status, `error.type`, and once per exception an event and an ERROR log."""
         if is_cancellation(error):
             self._end_early(conventions.CANCELLED)
-        elif isinstance(error, SystemExit) and (error.code is None or (type(error.code) is int and error.code == 0)):
+        elif (
+            issubclass(type(error), SystemExit)  # asks the exception nothing, unlike `isinstance`
+            and isinstance(error, SystemExit)
+            and (error.code is None or (type(error.code) is int and error.code == 0))
+        ):
             Operation.stop(self, None)
         else:
             seconds = ticks() - self._started

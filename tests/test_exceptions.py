@@ -5,9 +5,11 @@ from __future__ import annotations
 import builtins
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import otel_ml
 from otel_ml import exceptions
 
 
@@ -137,3 +139,38 @@ def test_a_huge_source_line_is_bounded(tmp_path: Path) -> None:
         exec(compile(source, str(tmp_path / "generated.py"), "exec"))
     stacktrace = exceptions.describe(caught.value).stacktrace
     assert len(stacktrace) < 33 * 1024 and stacktrace.endswith("ValueError: x\n")
+
+
+class _Mute(Exception):
+    """Answers no question."""
+
+    def __getattribute__(self, name: str) -> object:
+        raise ValueError(name)
+
+
+class _Nameless(type):
+    """A class that does not tell its name."""
+
+    def __getattribute__(cls, name: str) -> object:
+        if name in ("__module__", "__qualname__"):
+            raise ValueError(name)
+        return type.__getattribute__(cls, name)
+
+
+class _NamelessError(Exception, metaclass=_Nameless):
+    """Has that class."""
+
+
+@pytest.mark.parametrize("kind", [_Mute, _NamelessError])
+@pytest.mark.parametrize("decorate", [otel_ml.step, otel_ml.inference("model", version="1")])
+def test_an_exception_that_answers_nothing_reaches_the_caller(kind: type[Exception], decorate: Any) -> None:
+    """As it is, with its class's own name told."""
+    error = kind("x")
+
+    def act(features: object) -> None:
+        raise error
+
+    with pytest.raises(Exception) as caught:
+        decorate(act)({"a": 1.0})
+    assert caught.value is error
+    assert exceptions.error_type(error) == f"{__name__}.{'_Mute' if kind is _Mute else '_NamelessError'}"
