@@ -29,8 +29,8 @@ def run_python(
     """Run `code` in a fresh interpreter and return its exit code and text output.
 
     OpenTelemetry's globals can be set once a process, so whatever configures them runs here. The code may be
-    indented. Warnings are errors there too. The child takes `otel_ml` from where this process has it, never from
-    the working directory.
+    indented. Warnings are errors there too, but for the one of a fork beside other threads, which Python 3.12 brought.
+    The child takes `otel_ml` from where this process has it, never from the working directory.
 
     Args:
         code: Python source, dedented before it runs.
@@ -39,8 +39,9 @@ def run_python(
         timeout: Seconds after which the child is killed and `subprocess.TimeoutExpired` raised.
     """
     inherited = {name: value for name, value in os.environ.items() if not is_ambient(name)}
+    warnings = ("-W", "error", "-W", "ignore:This process:DeprecationWarning")
     return subprocess.run(
-        [sys.executable, "-P", "-W", "error", "-c", textwrap.dedent(code)],
+        [sys.executable, "-P", *warnings, "-c", textwrap.dedent(code)],
         env={**inherited, **(env or {})},
         cwd=cwd,
         timeout=timeout,
