@@ -159,7 +159,10 @@ $(BENCH_VENV)/.built: $(SOURCES) pyproject.toml hatch_build.py | $(BENCH_VENV)/.
 $(BENCH_VENV)/.peers: pyproject.toml | $(BENCH_VENV)/.built
 	@echo "Installing the instrumentations to compare with (the first time takes a few minutes) ..."
 	@$(BENCH_VENV)/bin/python -m pip --quiet install "$$(echo $(BENCH_VENV)/dist/otel_ml-*.whl)"
-	@$(BENCH_VENV)/bin/python -m pip --quiet install --group bench || echo "They are not to be had for this Python: their rows will say so"
+	@$(BENCH_VENV)/bin/python -m pip --quiet install --group bench || { echo "Not all are to be had for this Python: trying each"; \
+		$(BENCH_VENV)/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["bench"], sep="\n")' | \
+		while read -r peer; do $(BENCH_VENV)/bin/python -m pip --quiet install --only-binary :all: \
+			"$$(echo $(BENCH_VENV)/dist/otel_ml-*.whl)" "$$peer" || echo "$$peer is not to be had: its rows will say so"; done; }
 	@touch $@
 
 $(BENCH_VENV)/.installed: $(BENCH_VENV)/.built | $(BENCH_VENV)/.peers
