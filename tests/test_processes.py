@@ -15,10 +15,13 @@ from support import run_python
 from worker_runs import check, recorded
 
 PROGRAM = """
-import functools, logging, multiprocessing, os, signal, sys
+import functools, logging, multiprocessing, os, signal, sys, warnings
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.pool import ThreadPool
 import otel_ml
+
+# From Python 3.15 on, for a stack trace through the main module of a process that is spawned.
+warnings.filterwarnings("ignore", "Module globals", DeprecationWarning)
 
 log = logging.getLogger("work")
 METHOD = os.environ["METHOD"]
