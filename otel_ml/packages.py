@@ -80,9 +80,6 @@ def _metadata_folders() -> Iterator[str]:
 
 
 def _provides(folder: str, modules: frozenset[str]) -> bool:
-    name = os.path.basename(folder).partition("-")[0]
-    if name in modules:
-        return True
     return not modules.isdisjoint(top_level_modules(partial(_content, folder)))
 
 

@@ -123,6 +123,6 @@ def test_what_fails_inside_is_seen_from_everywhere(tmp_path: Path) -> None:
         of_trial["exception"]["type"] == "ValueError" and "InvalidParameterError" in of_trial["exception"]["stacktrace"]
     )
     of_folds = [line for line in told if line is not of_trial]  # each fold's own exception, which scikit-learn survives
-    assert len(of_folds) == 3 and len({line["span_id"] for line in of_folds}) == 3
+    assert len(of_folds) == 5 and len({line["span_id"] for line in of_folds}) == 5
     with sqlite3.connect(folder / "mlflow.db") as database:
         assert database.execute("select name, status from runs").fetchall() == [("tune", "FAILED")]
