@@ -129,8 +129,9 @@ def test_a_doubled_or_foreign_line_is_named(copy: Callable[[], Path], data: st.D
     path, other = data.draw(st.sampled_from(segments(directory))), data.draw(st.sampled_from(segments(directory)))
     lines, inserted = lines_of(path), data.draw(st.sampled_from(lines_of(other)))
     number = data.draw(st.integers(0, len(lines)))
-    if number < len(lines) and inserted == lines[number]:
-        number += 1  # it is the second one that is too much
+    continues = number == len(lines) and json.loads(inserted)["seq"] == json.loads(lines[-1])["seq"] + 1
+    if continues or (number < len(lines) and inserted == lines[number]):
+        number += 1  # it is the second one that is too much, or the chain goes on with it and misses what comes next
     path.write_bytes(b"".join([*lines[:number], inserted, *lines[number:]]))
     assert first(verify(directory)) == (path.name, json.loads(lines[0])["seq"] + number)
 
