@@ -184,7 +184,7 @@ def test_standard_streams_are_the_commands_own(tmp_path: Path) -> None:
 
 
 WAITING = """
-import signal, sys
+import signal, sys, time
 def end(number, frame):
     print("got", signal.Signals(number).name, flush=True)
     sys.exit(7)
@@ -193,7 +193,7 @@ for name in ("SIGTERM", "SIGINT", "SIGHUP"):
         signal.signal(getattr(signal, name), end)
 print("ready", flush=True)
 while True:
-    signal.pause()
+    time.sleep(0.1)  # signal.pause() would wait for ever where the signal comes just before it
 """
 
 
