@@ -102,21 +102,20 @@ def wait_for(command: Sequence[str], environ: MutableMapping[str, str], *, speak
     Returns:
         Its exit code, as a shell has it.
     """
-    with _forwarding() as forward_to:
+    with _forwarding() as wait_for_end:
         try:
             child = subprocess.Popen(command, env=environ)
         except FileNotFoundError:
             return _refuse(NOT_FOUND, f"{speaker}: {command[0]}: command not found")
         except OSError as error:
             return _refuse(NOT_EXECUTABLE, f"{speaker}: {command[0]}: {error.strerror}")
-        forward_to(child)
-        code = child.wait()
+        code = wait_for_end(child)
     return SIGNALLED - code if code < 0 else code
 
 
 @contextmanager
-def _forwarding() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
-    """Send the signals that end a program to a child, as soon as the yielded function was told it, instead.
+def _forwarding() -> Iterator[Callable[[subprocess.Popen[bytes]], int]]:
+    """Send the signals that end a program to a child instead, as soon as the yielded function waits for its end.
 
     A signal that is ignored stays ignored (`nohup`), for the child as well.
     """
@@ -129,21 +128,36 @@ def _forwarding() -> Iterator[Callable[[subprocess.Popen[bytes]], None]]:
         elif number != signal.SIGINT or not _terminal_interrupts_child():
             children[0].send_signal(number)
 
-    def forward_to(child: subprocess.Popen[bytes]) -> None:
+    def wait_for_end(child: subprocess.Popen[bytes]) -> int:
         children.append(child)
         for number in early:
             child.send_signal(number)
+        # Not in waitpid: a signal that comes just before it, or to another thread, would be handled after it. Python
+        # puts each signal into the pipe at once, also the one of a child's end.
+        mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})  # whoever started us may have blocked it
+        try:
+            while (code := child.poll()) is None:
+                os.read(reader, 64)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        return code
 
     numbers = [getattr(signal, name) for name in _FORWARDED if hasattr(signal, name)]
     numbers = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
     previous = {number: signal.signal(number, forward) for number in numbers}
-    wakeup = signal.set_wakeup_fd(-1)  # who listens there for SIGTERM must not take one that is the child's for its own
+    previous[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    # Who listens there for SIGTERM must not take one that is the child's for its own.
+    wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     try:
-        yield forward_to
+        yield wait_for_end
     finally:
         signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
         for number, handler in previous.items():
             signal.signal(number, handler)
+        os.close(reader)
+        os.close(writer)
 
 
 def _terminal_interrupts_child() -> bool:

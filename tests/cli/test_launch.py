@@ -7,6 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -214,16 +215,38 @@ def test_signals_are_forwarded(tmp_path: Path, started: Any, name: str) -> None:
 def test_a_signal_that_comes_too_early_is_forwarded_later() -> None:
     """One that arrives before the command has started ends it all the same; afterwards all is as before."""
     before = signal.getsignal(signal.SIGTERM)
-    with launch_module._forwarding() as forward_to:
+    with launch_module._forwarding() as wait_for_end:
         signal.raise_signal(signal.SIGTERM)
-        child = subprocess.Popen([sys.executable, "-S", "-c", "import signal; signal.pause()"])
+        child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"])
         try:
-            forward_to(child)
-            assert child.wait(60) == -signal.SIGTERM
+            assert wait_for_end(child) == -signal.SIGTERM
         finally:
             child.kill()
             child.wait()
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_signal_that_does_not_interrupt_the_wait_is_forwarded() -> None:
+    """As when it comes just before the wait begins: here another thread takes it."""
+    before = signal.getsignal(signal.SIGCHLD), signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(before[1])
+    timer = threading.Timer(1.0, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM))
+    timer.start()
+    command = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
+    assert launch_module.wait_for(command, os.environ) == 128 + signal.SIGTERM
+    timer.join()
+    assert (signal.getsignal(signal.SIGCHLD), signal.set_wakeup_fd(before[1])) == before
+
+
+def test_the_end_of_a_command_is_seen_where_its_signal_is_blocked() -> None:
+    """The mask of whoever started us is the command's as well, and is left as it was."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    try:
+        code = "import signal, sys; sys.exit(signal.SIGCHLD in signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+        assert launch_module.wait_for([sys.executable, "-S", "-c", code], os.environ) == 1
+        assert signal.SIGCHLD in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def test_an_ignored_signal_stays_ignored(tmp_path: Path, started: Any) -> None:
