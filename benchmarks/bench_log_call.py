@@ -63,8 +63,8 @@ def logging_with(factory: Callable[..., logging.LogRecord], handler: logging.Han
     yield
 
 
-def variants(directory: Path) -> tuple[dict[str, Measure], LogPipeline]:
-    """Return the rows in order of their parts, and the pipeline to close."""
+def stock_spans() -> Callable[[int], None]:
+    """Return what makes a number of bare spans of the stock SDK."""
     provider = TracerProvider(resource=SERVICE, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(Discarding()))
     tracer = provider.get_tracer("bench")
@@ -74,10 +74,21 @@ def variants(directory: Path) -> tuple[dict[str, Measure], LogPipeline]:
             with tracer.start_as_current_span("s"):
                 pass
 
+    return spans
+
+
+def factory_of_contrib() -> Callable[..., logging.LogRecord]:
+    """Return the record factory of opentelemetry-instrumentation-logging."""
     instrumentor = LoggingInstrumentor()
     instrumentor.instrument(inject_trace_context=True, enable_log_auto_instrumentation=False)
-    contrib = logging.getLogRecordFactory()
+    factory = logging.getLogRecordFactory()
     instrumentor.uninstrument()
+    return factory
+
+
+def variants(directory: Path) -> tuple[dict[str, Measure], LogPipeline]:
+    """Return the rows in order of their parts, and the pipeline to close."""
+    spans, contrib = stock_spans(), factory_of_contrib()
     options = Logs(level="INFO", format="none", queue_size=1_000_000)
     pipeline = start(options, service="shop", resource=SERVICE, directory=directory, exporter=None, set_level=True)
     factory, ours = logging.getLogRecordFactory(), pipeline._handler

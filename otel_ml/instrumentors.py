@@ -15,11 +15,10 @@ from functools import partial
 from importlib.machinery import PathFinder
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution
 
-from wrapt import register_post_import_hook  # comes with opentelemetry-instrumentation
-
 from otel_ml import health
 from otel_ml.loggers import own_logger
 from otel_ml.packages import top_level_modules, with_entry_points
+from otel_ml.patches import when_imported
 
 Load = Callable[[], None]
 
@@ -76,19 +75,21 @@ def when_needed(entry: EntryPoint, load: Load) -> None:
         load()
         return
     attempts = [load]
-
-    def imported(module: object) -> None:
-        _awaited.discard(getattr(module, "__name__", ""))
-        with suppress(IndexError):  # another thread was faster
-            _ready.append(partial(_attempt, entry, attempts.pop()))
-        if not any(map(_is_being_imported, tuple(_awaited))):  # a library that imports this one comes first, as alone
-            with suppress(IndexError):
-                while True:
-                    _ready.pop()()
-
+    _awaited.update(modules)
     for name in modules:
-        _awaited.add(name)
-        register_post_import_hook(imported, name)
+        when_imported(name, partial(_imported, name, entry, attempts))
+
+
+def _imported(name: str, entry: EntryPoint, attempts: list[Load]) -> tuple[()]:
+    """Load what waits for a library; a library that imports this one comes first, as it would alone."""
+    _awaited.discard(name)
+    with suppress(IndexError):  # another thread was faster
+        _ready.append(partial(_attempt, entry, attempts.pop()))
+    if not any(map(_is_being_imported, tuple(_awaited))):
+        with suppress(IndexError):
+            while True:
+                _ready.pop()()
+    return ()  # it stays
 
 
 def _modules(entry: EntryPoint) -> set[str] | None:

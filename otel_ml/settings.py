@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -260,7 +260,7 @@ def _checked_endpoint(value: object) -> str | None:
     return value
 
 
-def writable_directory(candidates: Sequence[Path]) -> Path | None:
+def writable_directory(candidates: list[Path]) -> Path | None:
     """Return the first candidate in which files can be made, with a warning when it is not the first.
 
     The directory is made (mode 0700) when it is missing.

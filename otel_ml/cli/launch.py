@@ -25,6 +25,9 @@ SIGNALLED = 128
 """Exit codes as shells use them; `SIGNALLED` plus the signal's number."""
 
 _ENTRY_POINT = "otel_ml"
+_THEIRS = os.path.join("opentelemetry", "instrumentation", "auto_instrumentation")
+"""End of the path by which `opentelemetry-instrument` does what ours does: both would do it twice."""
+
 _FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP")
 
 
@@ -84,7 +87,8 @@ def prepare_environment(environ: MutableMapping[str, str], state: Path) -> None:
         state: Directory of the local files; the program may have another working directory.
     """
     ours = str(Path(otel_ml.__file__).with_name("startup"))
-    others = [path for path in environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != ours]
+    paths = environ.get("PYTHONPATH", "").split(os.pathsep)
+    others = [path for path in paths if path and path != ours and not path.endswith(_THEIRS)]
     environ["PYTHONPATH"] = os.pathsep.join([ours, *others])
     environ["OTEL_PYTHON_DISTRO"] = environ["OTEL_PYTHON_CONFIGURATOR"] = _ENTRY_POINT
     environ["OTEL_ML_DIR"] = str(state.absolute())

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.instrumentation import auto_instrumentation
 
 import otel_ml
 from otel_ml.cli import launch as launch_module
@@ -316,11 +317,12 @@ def test_a_run_is_named_after_what_runs(command: list[str], name: str) -> None:
     assert launch_module.default_name(command) == name
 
 
-@pytest.mark.parametrize("before", ["", "/own", "/own{sep}{ours}{sep}/other"])
+@pytest.mark.parametrize("before", ["", "/own", "/own{sep}{ours}{sep}/other", "{theirs}{sep}/own"])
 def test_automatic_set_up_comes_first_on_the_path(before: str) -> None:
-    """What was on `PYTHONPATH` stays behind it, in its order; ours is there once."""
+    """What was on `PYTHONPATH` stays behind it, in its order; ours is there once, and in OpenTelemetry's place."""
+    theirs = str(Path(auto_instrumentation.__file__).parent)
     ours = str(Path(otel_ml.__file__).parent / "startup")
-    environ = {"PYTHONPATH": before.format(sep=os.pathsep, ours=ours)}
+    environ = {"PYTHONPATH": before.format(sep=os.pathsep, ours=ours, theirs=theirs)}
     launch_module.prepare_environment(environ, Path("state"))
     first, *others = environ["PYTHONPATH"].split(os.pathsep)
     assert first == ours and others == [path for path in ("/own", "/other") if path in before]
