@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter
 
 from otel_ml.loggers import own_logger
 
 _logger = own_logger()
 _lock = threading.RLock()  # re-entrant: a handler of the warning below may itself count
-_dropped: Counter[tuple[str, str]] = Counter()
+_dropped: dict[tuple[str, str], int] = {}
 _said: set[str] = set()
 
 
@@ -22,8 +21,10 @@ def count_dropped(signal: str, reason: str, number: int = 1) -> None:
         reason: A word for the cause, for example `queue_full` or `export_failed`.
         number: Items lost.
     """
+    key = (signal, reason)
     with _lock:
-        _dropped[signal, reason] += number
+        _dropped.setdefault(key, 0)
+        _dropped[key] += number  # calls nothing, so no `__del__` and no signal handler counts in the middle of it
 
 
 def dropped() -> dict[tuple[str, str], int]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+from types import FrameType
 
 import pytest
 
@@ -16,6 +18,28 @@ def test_losses_add_up_by_signal_and_reason() -> None:
     health.count_dropped("traces", "queue_full", 4)
     health.count_dropped("logs", "queue_full")
     assert health.dropped() == {("traces", "queue_full"): 5, ("logs", "queue_full"): 1}
+
+
+def test_what_is_counted_in_the_middle_of_a_count_is_not_lost() -> None:
+    """A `__del__` or a signal handler may run at any call in it."""
+    nested = 0
+
+    def count_one_more(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal nested
+        if frame.f_code is health.count_dropped.__code__ and event in ("call", "return"):
+            return  # before or after it, not in the middle
+        nested += 1
+        health.count_dropped("traces", "queue_full")
+
+    before = sys.getprofile()
+    sys.setprofile(count_one_more)
+    try:
+        for _ in range(3):
+            health.count_dropped("traces", "queue_full", 10)
+    finally:
+        sys.setprofile(before)
+    assert nested >= 3
+    assert health.dropped() == {("traces", "queue_full"): 30 + nested}
 
 
 def test_a_warning_is_said_once_a_key(caplog: pytest.LogCaptureFixture) -> None:

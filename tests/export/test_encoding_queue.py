@@ -245,9 +245,16 @@ def test_a_put_inside_a_put_does_not_hang():
     endpoint = Endpoint()
     subject = queue_to(endpoint, queue_size=60, batch_size=10)
 
+    ended = []
+
     class Ending:
         def __del__(self):
             subject.put(1)
+            ended.append(1)
+
+    def all_ended():
+        gc.collect()  # does nothing while another thread collects
+        return len(ended) == 300
 
     threshold = gc.get_threshold()
     gc.set_threshold(1)
@@ -259,7 +266,7 @@ def test_a_put_inside_a_put_does_not_hang():
             subject.put(2)
     finally:
         gc.set_threshold(*threshold)
-    gc.collect()
+    wait_until(all_ended)
     assert subject.close(20)
     assert len(endpoint.received) + sum(health.dropped().values()) == 600
 
