@@ -126,7 +126,9 @@ class Telemetry:
         if not delivered:
             lost = sum(health.dropped().values())
             health.warn_once(
-                "shutdown", "telemetry was not delivered in full: %d items are lost. `otel-ml doctor` says why.", lost
+                "shutdown",
+                "telemetry was not delivered in full: %s. `otel-ml doctor` says why.",
+                f"{lost} items are lost" if lost else f"some was still being sent after {timeout:g} s",
             )
         _call_each(self._on_close)
         self._finished.set()

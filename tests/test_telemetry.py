@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from otel_ml import health, settings
 from otel_ml.telemetry import Telemetry
 
@@ -71,6 +73,17 @@ def test_one_deadline_holds_for_all_signals_together() -> None:
     started = time.monotonic()
     telemetry_of(*pipelines).shutdown(timeout=0.5)
     assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize(("lost", "text"), [(0, "some was still being sent after 0.5 s"), (7, "7 items are lost")])
+def test_what_did_not_get_through_at_the_end_is_said(lost: int, text: str, caplog: pytest.LogCaptureFixture) -> None:
+    """In numbers when they are known."""
+    if lost:
+        health.count_dropped("traces", "export_failed", lost)
+    assert not telemetry_of(Recording(False)).shutdown(timeout=0.5)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"telemetry was not delivered in full: {text}. `otel-ml doctor` says why."
+    ]
 
 
 def test_the_context_manager_shuts_down_and_lets_exceptions_through() -> None:
