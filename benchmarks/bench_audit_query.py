@@ -22,8 +22,8 @@ from pathlib import Path
 import duckdb
 
 from otel_ml.audit.chain import Chain, start_of
-from otel_ml.audit.compaction import compact
-from otel_ml.audit.query import query
+from otel_ml.audit.reading.compaction import compact
+from otel_ml.audit.reading.query import query
 from otel_ml.audit.record import Captured, Encoder, Model, Service
 from otel_ml.identity import uuid7
 
@@ -97,7 +97,7 @@ def command_seconds(sql: str, directory: Path, calls: int) -> float:
     taken = []
     for _ in range(calls):
         started = time.perf_counter()
-        code = f"from otel_ml.audit.query import query; print(query({sql!r}, directory={str(directory)!r}))"
+        code = f"from otel_ml.audit.reading.query import query; print(query({sql!r}, directory={str(directory)!r}))"
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
         taken.append(time.perf_counter() - started)
     return statistics.median(taken)

@@ -28,7 +28,7 @@ from typing import Any
 
 import otel_ml
 from otel_ml import health
-from otel_ml.audit.verify import verify
+from otel_ml.audit.reading.verify import verify
 
 FREEZE, THAW = 0xC0045877, 0xC0045878  # FIFREEZE, FITHAW
 PHASES = ("before", "during", "after")

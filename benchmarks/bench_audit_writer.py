@@ -21,9 +21,9 @@ import time
 from pathlib import Path
 
 from otel_ml.audit import setup
+from otel_ml.audit.reading.verify import verify
 from otel_ml.audit.record import Captured, Model, Service
 from otel_ml.audit.setup import AuditPipeline
-from otel_ml.audit.verify import verify
 from otel_ml.options import Audit
 
 MODEL = Model("fraud", "1.2.0", "7")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_ml.audit.verify import verify
+from otel_ml.audit.reading.verify import verify
 from receivers import OtlpReceiver, unused_port
 from support import is_ambient
 

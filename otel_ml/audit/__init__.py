@@ -1,30 +1,37 @@
 """The audit trail: every prediction on record. Asked with SQL, checked, completed by outcomes, erased from, exported.
 
-Importing this brings in no database: DuckDB, pyarrow and scikit-learn load when they are used.
+What reads it loads when it is used: a program that is only recorded needs nothing of it. DuckDB, pyarrow and
+scikit-learn load later still, when something asks for them.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import datetime
-from pathlib import Path
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from otel_ml.audit import compaction, copies, manifest, place
-from otel_ml.audit.columns import nanoseconds
-from otel_ml.audit.compaction import Compacted
-from otel_ml.audit.export import export
-from otel_ml.audit.holds import HeldError
-from otel_ml.audit.named_queries import named
-from otel_ml.audit.outcomes import outcome
-from otel_ml.audit.performance import Performance, performance
-from otel_ml.audit.place import TrailNotFoundError
-from otel_ml.audit.query import query
-from otel_ml.audit.statements import QueryError
-from otel_ml.audit.stats import Stats, stats
-from otel_ml.audit.tail import tail
-from otel_ml.audit.verify import Report
-from otel_ml.audit.verify import verify as _verify
-from otel_ml.errors import ConfigurationError, MissingExtraError
+if TYPE_CHECKING:
+    from otel_ml.audit.interface import (
+        Compacted,
+        HeldError,
+        MissingExtraError,
+        Performance,
+        QueryError,
+        Report,
+        Stats,
+        TrailNotFoundError,
+        compact,
+        erase,
+        export,
+        hold,
+        named,
+        outcome,
+        performance,
+        query,
+        release,
+        stats,
+        tail,
+        verify,
+    )
 
 __all__ = [
     "Compacted",
@@ -50,99 +57,7 @@ __all__ = [
 ]
 
 
-def verify(*, directory: str | Path | None = None) -> Report:
-    """Check that nothing in the audit trail was changed, deleted or put elsewhere since it was written.
-
-    Args:
-        directory: Audit directory; None: that of this process, else the default one.
-
-    Returns:
-        A report: true when every chain holds, and the Parquet copies are those that were made. Else it names the first
-        bad record of each chain that does not, and each copy that was changed.
-
-    Raises:
-        TrailNotFoundError: There is no audit trail.
-    """
-    folder = place.find(directory)
-    report = _verify(folder)
-    return replace(report, problems=(*report.problems, *copies.problems(folder)))
-
-
-def compact(*, directory: str | Path | None = None) -> Compacted:
-    """Write a Parquet file for every sealed segment that has none, so that queries are fast. The segments stay.
-
-    Args:
-        directory: Audit directory; None: that of this process, else the default one.
-
-    Raises:
-        TrailNotFoundError: There is no audit trail.
-        MissingExtraError: DuckDB or pyarrow is not installed.
-        OSError: The Parquet files cannot be written.
-    """
-    return compaction.compact(place.find(directory))
-
-
-def erase(subject: str, *, directory: str | Path | None = None) -> bool:
-    """Destroy a subject's key: nobody can read the subject's encrypted records any more, and the chain still holds.
-
-    Segments, Parquet files and later exports are covered; exports from before are not. Records that were written
-    without `Audit(encrypt_subjects=True)` are not touched. A legal hold goes before: `release` it first.
-
-    Args:
-        subject: What was given to `subject=`, or the pseudonym that the records have.
-        directory: Audit directory; None: that of this process, else the default one.
-
-    Returns:
-        False when there was no key: nothing was erased.
-
-    Raises:
-        TrailNotFoundError: There is no audit trail.
-        HeldError: A legal hold covers records of the subject; nothing was erased.
-        OSError: The key could not be destroyed; calling this again goes on.
-    """
-    from otel_ml.audit.subjects import erase as destroy_key  # noqa: PLC0415  not every trail has keys
-
-    return destroy_key(place.find(directory), subject)
-
-
-def hold(
-    reason: str,
-    *,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    directory: str | Path | None = None,
-) -> str:
-    """Keep the records of a time span from retention and from erasure, and return the identity of this legal hold.
-
-    Args:
-        reason: Why; it is put on record.
-        since: Begin of the span; None: from the first record on. A time without a zone is UTC.
-        until: Its end; None: no end.
-        directory: Audit directory; None: that of this process, else the default one.
-
-    Raises:
-        ConfigurationError: The reason is empty, or the span ends before it begins.
-        TrailNotFoundError: There is no audit trail.
-        OSError: The manifest cannot be written.
-    """
-    if not reason.strip():
-        raise ConfigurationError("hold(reason)", reason, "why these records are kept")
-    first, last = (None if moment is None else nanoseconds(moment) for moment in (since, until))
-    if first is not None and last is not None and last < first:
-        raise ConfigurationError("hold(until=)", until, f"a time after {since}")
-    return manifest.hold(place.find(directory), reason, first, last)
-
-
-def release(identity: str, *, directory: str | Path | None = None) -> None:
-    """End a legal hold.
-
-    Args:
-        identity: What `hold` returned.
-        directory: Audit directory; None: that of this process, else the default one.
-
-    Raises:
-        ManifestError: There is no such hold.
-        TrailNotFoundError: There is no audit trail.
-        OSError: The manifest cannot be written.
-    """
-    manifest.release(place.find(directory), identity)
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("otel_ml.audit.interface"), name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from otel_ml.audit import active, setup
 from otel_ml.audit.pseudonyms import Pseudonyms
@@ -12,9 +12,11 @@ from otel_ml.audit.record import Service
 from otel_ml.audit.record_counts import Counts
 from otel_ml.audit.recorder import Recorder
 from otel_ml.audit.setup import AuditPipeline
-from otel_ml.audit.subjects import SubjectKeys
 from otel_ml.instruments import instruments
 from otel_ml.options import Audit
+
+if TYPE_CHECKING:
+    from otel_ml.audit.subjects import SubjectKeys
 
 
 class Recording:
@@ -32,9 +34,8 @@ class Recording:
 
     def __init__(self, options: Audit, directory: Path, resource: Mapping[str, Any], mask: str) -> None:
         directory = (options.directory or directory).expanduser().absolute()
-        subjects = SubjectKeys(directory) if options.encrypt_subjects else None
         self._pipeline: AuditPipeline = setup.start(
-            options, directory=directory, service=_service(resource), mask=mask, subjects=subjects
+            options, directory=directory, service=_service(resource), mask=mask, subjects=_keys(options, directory)
         )
         self._directory = directory
         self._pseudonyms: Pseudonyms | None = None
@@ -64,6 +65,14 @@ class Recording:
         if self._pseudonyms is None:  # not before it is needed: it makes a file
             self._pseudonyms = Pseudonyms(self._directory)
         return self._pseudonyms.of(subject)
+
+
+def _keys(options: Audit, directory: Path) -> SubjectKeys | None:
+    if not options.encrypt_subjects:
+        return None
+    from otel_ml.audit.subjects import SubjectKeys  # noqa: PLC0415  not every trail has keys
+
+    return SubjectKeys(directory)
 
 
 def _service(resource: Mapping[str, Any]) -> Service:

@@ -83,7 +83,7 @@ class AuditPipeline:
         """Look after older files on a thread of its own, while records are written already."""
         threading.Thread(target=self._keep_up, name="otel_ml-audit-upkeep", daemon=True).start()
         if self._options.compact:
-            from otel_ml.audit import compaction  # noqa: PLC0415  only who wants it pays for it
+            from otel_ml.audit.reading import compaction  # noqa: PLC0415  only who wants it pays for it
 
             self._stop_compaction = compaction.in_background(self.directory)
 

@@ -14,13 +14,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from otel_ml.audit import holds, key_files, manifest, pseudonyms
+from otel_ml.audit import key_files, pseudonyms
 from otel_ml.audit.extras import require
-from otel_ml.audit.manifest import Manifest
 from otel_ml.errors import Error
-
-ERASED: Final = "otel_ml.audit.erased"
-"""`event.name` of the manifest's line that says that a subject's key was destroyed."""
 
 RECHECK: Final = 1.0
 """Seconds after which a process that has used a key looks again whether it is still there."""
@@ -137,38 +133,3 @@ def decrypt(directory: Path, subject: str, encrypted: str, record_id: str) -> by
         OSError: The key cannot be read.
     """
     return SubjectKeys(directory).decrypt(subject, encrypted, record_id)
-
-
-def erase(directory: Path, subject: str) -> bool:
-    """Destroy a subject's key, so that nobody can read the subject's encrypted records any more.
-
-    The manifest says so. Other processes notice within `RECHECK` seconds. Records that were written without
-    `encrypt_subjects` are not touched.
-
-    Args:
-        directory: Audit directory.
-        subject: What was given to `subject=`, or the pseudonym that records have.
-
-    Returns:
-        False when there was no key: nothing was erased.
-
-    Raises:
-        HeldError: A legal hold covers records of the subject; nothing was erased.
-        KeyFileError: The file of the pseudonyms' key does not hold a key.
-        OSError: It could not be done, or not be said in the manifest; calling this again goes on.
-    """
-    names = pseudonyms.candidates(directory, subject)
-    while True:
-        known = manifest.read(directory).holds
-        holds.refuse_erasure(directory, names, list(known.values()))  # which takes too long to hold the manifest for
-        with Manifest(directory) as marks:
-            if marks.marks().holds.keys() <= known.keys():  # else one was placed meanwhile
-                return any([_destroy(directory, name, marks) for name in names])
-
-
-def _destroy(directory: Path, pseudonym: str, marks: Manifest) -> bool:
-    doomed = key_files.withdraw(directory / "keys" / f"{pseudonym}.key")
-    if doomed:
-        marks.append(ERASED, subject=pseudonym)
-        key_files.remove(doomed)
-    return bool(doomed)

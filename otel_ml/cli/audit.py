@@ -50,8 +50,8 @@ def query(
     directory: Directory = None,
 ) -> None:
     """Answer a question in SQL, from everything that is on record, also in segments that are being written."""
-    from otel_ml.audit.named_queries import NAMED  # noqa: PLC0415
-    from otel_ml.audit.query import run  # noqa: PLC0415
+    from otel_ml.audit.reading.named_queries import NAMED  # noqa: PLC0415
+    from otel_ml.audit.reading.query import run  # noqa: PLC0415
     from otel_ml.cli import audit_output  # noqa: PLC0415
 
     with run(NAMED.get(sql, sql), directory=directory) as result:
@@ -66,7 +66,7 @@ def tail(
     directory: Directory = None,
 ) -> None:
     """Show the newest records, and each new one when it is written."""
-    from otel_ml.audit.tail import tail as records  # noqa: PLC0415
+    from otel_ml.audit.reading.tail import tail as records  # noqa: PLC0415
     from otel_ml.cli import audit_output  # noqa: PLC0415
 
     try:
@@ -85,9 +85,9 @@ def export(
     directory: Directory = None,
 ) -> None:
     """Write what is on record to a Parquet or CSV file."""
-    from otel_ml.audit.export import EVERYTHING  # noqa: PLC0415
-    from otel_ml.audit.export import export as write  # noqa: PLC0415
-    from otel_ml.audit.named_queries import NAMED  # noqa: PLC0415
+    from otel_ml.audit.reading.export import EVERYTHING  # noqa: PLC0415
+    from otel_ml.audit.reading.export import export as write  # noqa: PLC0415
+    from otel_ml.audit.reading.named_queries import NAMED  # noqa: PLC0415
 
     rows = write(destination, NAMED.get(sql or "", sql or EVERYTHING), directory=directory)
     _say(f"Wrote {rows:,} {'row' if rows == 1 else 'rows'} to {destination}.")
@@ -155,7 +155,7 @@ def release(
 @app.command()
 def stats(directory: Directory = None) -> None:
     """Count segments, records, failures and losses."""
-    from otel_ml.audit.stats import stats as count  # noqa: PLC0415
+    from otel_ml.audit.reading.stats import stats as count  # noqa: PLC0415
     from otel_ml.cli import audit_output  # noqa: PLC0415
 
     audit_output.print_stats(count(directory=directory))

@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from otel_ml.audit.columns import OUTCOME
-from otel_ml.audit.export import fetched, write_csv
-from otel_ml.audit.query import dicts
+from otel_ml.audit.reading.columns import OUTCOME
+from otel_ml.audit.reading.export import fetched, write_csv
+from otel_ml.audit.reading.query import dicts
 from otel_ml.audit.record import GAP
 from otel_ml.cli import render
 
 if TYPE_CHECKING:
-    from otel_ml.audit.stats import Stats
+    from otel_ml.audit.reading.stats import Stats
 
 _ROWS_SHOWN: Final = 200
 _CELL: Final = 200

@@ -30,8 +30,8 @@ from audit.calls import (
 
 from otel_ml import health
 from otel_ml.audit import manifest
+from otel_ml.audit.reading.verify import verify
 from otel_ml.audit.segment import BALLAST_BYTES
-from otel_ml.audit.verify import verify
 from support import run_python
 
 needs_faults = pytest.mark.skipif(not faults.AVAILABLE, reason="needs seccomp on Linux")

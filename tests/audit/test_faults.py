@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 from audit.calls import ids, lines, program_environment, records, segments, wait_for
 
+from otel_ml.audit.reading.verify import verify
 from otel_ml.audit.record import MOST_BYTES
-from otel_ml.audit.verify import verify
 from receivers import unused_port
 from support import is_ambient, run_python
 

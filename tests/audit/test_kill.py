@@ -20,8 +20,8 @@ from pathlib import Path
 import pytest
 from audit.calls import ids, lines, program_environment, segments
 
+from otel_ml.audit.reading.verify import verify
 from otel_ml.audit.recovery import recover
-from otel_ml.audit.verify import verify
 from otel_ml.audit.writer import WINDOW
 
 TURNS = int(os.environ.get("OTEL_ML_REPEATS", "6"))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from otel_ml.audit import manifest
 from otel_ml.audit.chain import Chain, start_of
 from otel_ml.audit.manifest import Hold, Manifest, ManifestError
-from otel_ml.audit.verify import verify
+from otel_ml.audit.reading.verify import verify
 
 
 def append(directory: Path, *segments: str) -> None:

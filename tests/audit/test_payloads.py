@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from otel_ml import audit
-from otel_ml.audit import compaction
 from otel_ml.audit.pseudonyms import Pseudonyms
+from otel_ml.audit.reading import compaction
 from otel_ml.audit.subjects import SubjectKeys
 from segments import Process
 

@@ -22,8 +22,8 @@ import pytest
 from audit.calls import ids, program_environment, segments
 from audit.disks import Disk, mounted
 
+from otel_ml.audit.reading.verify import verify
 from otel_ml.audit.recovery import recover
-from otel_ml.audit.verify import verify
 from otel_ml.options import Audit
 
 TURNS = int(os.environ.get("OTEL_ML_REPEATS", "3"))

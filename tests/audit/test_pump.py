@@ -12,9 +12,9 @@ from otel_ml.audit.feed import Feed
 from otel_ml.audit.jobs import Jobs
 from otel_ml.audit.pump import Pump
 from otel_ml.audit.queue import Gap, Lane
+from otel_ml.audit.reading.verify import verify
 from otel_ml.audit.record import Encoder
 from otel_ml.audit.trail import Trail
-from otel_ml.audit.verify import verify
 from otel_ml.options import Audit
 
 

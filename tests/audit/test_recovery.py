@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from otel_ml.audit import manifest
 from otel_ml.audit.manifest import Manifest
+from otel_ml.audit.reading.verify import verify
 from otel_ml.audit.recovery import Recovered, recover
-from otel_ml.audit.verify import verify
 
 LEFT = "shop-host-1-20261122T163948.000000Z-000001.jsonl"
 

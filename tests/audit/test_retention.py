@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_ml.audit import manifest
+from otel_ml.audit.reading.verify import verify
 from otel_ml.audit.retention import apply
-from otel_ml.audit.verify import verify
 
 DAY = 86_400.0
 

@@ -15,7 +15,7 @@ from audit.calls import SERVICE, call, entries, ids, program_environment, record
 
 from otel_ml import health
 from otel_ml.audit import place, setup
-from otel_ml.audit.verify import verify
+from otel_ml.audit.reading.verify import verify
 from otel_ml.options import Audit
 from support import run_python
 

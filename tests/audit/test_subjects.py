@@ -24,11 +24,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_ml import health
-from otel_ml.audit import holds, key_files, pseudonyms, subjects
+from otel_ml.audit import key_files, pseudonyms, subjects
 from otel_ml.audit import manifest as marks
-from otel_ml.audit.holds import HeldError
 from otel_ml.audit.key_files import KeyFileError
 from otel_ml.audit.pseudonyms import KEY_VARIABLE, Pseudonyms
+from otel_ml.audit.reading import erasure
+from otel_ml.audit.reading.erasure import HeldError
 from otel_ml.audit.subjects import RECHECK, SubjectError, SubjectKeys
 from segments import START, Process
 from support import run_python
@@ -178,7 +179,8 @@ def test_without_the_library_the_error_says_how_to_get_it(tmp_path: Path) -> Non
         sys.modules["cryptography"] = None
         from otel_ml.audit import subjects
         from otel_ml.audit.pseudonyms import Pseudonyms
-        print(Pseudonyms(Path("audit")).of("x") is not None, subjects.erase(Path("audit"), "x"))
+        from otel_ml.audit.reading import erasure
+        print(Pseudonyms(Path("audit")).of("x") is not None, erasure.erase(Path("audit"), "x"))
         try:
             subjects.SubjectKeys(Path("audit"))
         except subjects.Error as error:
@@ -203,7 +205,7 @@ def test_an_erased_subject_is_unreadable_and_the_others_are_not(
     hidden = {subject: keys.encrypt(subject, PLAIN, "id") for subject in (ada, bob)}
     key = (tmp_path / "keys" / f"{ada}.key").read_bytes()
     os.link(tmp_path / "keys" / f"{ada}.key", tmp_path / "same-blocks")
-    assert subjects.erase(tmp_path, ada if by == "pseudonym" else ADA)
+    assert erasure.erase(tmp_path, ada if by == "pseudonym" else ADA)
     assert subjects.decrypt(tmp_path, ada, hidden[ada], "id") is None
     assert subjects.decrypt(tmp_path, bob, hidden[bob], "id") == PLAIN
     assert (tmp_path / "same-blocks").read_bytes() != key
@@ -211,7 +213,7 @@ def test_an_erased_subject_is_unreadable_and_the_others_are_not(
     (said,) = manifest(tmp_path)
     assert (said["event.name"], said["subject"]) == ("otel_ml.audit.erased", ada)
     assert ADA not in (tmp_path / "manifest.jsonl").read_text()
-    assert not subjects.erase(tmp_path, ADA), "there is nothing left"
+    assert not erasure.erase(tmp_path, ADA), "there is nothing left"
 
 
 @pytest.mark.parametrize("is_sealed", [True, False])
@@ -222,11 +224,11 @@ def test_what_is_held_is_not_erased_until_it_is_released(tmp_path: Path, is_seal
     identity = marks.hold(tmp_path, "case 4711", since=START - 1, until=START + 1)
     for name in (ADA, ada):
         with pytest.raises(HeldError, match=f"under 'case 4711' \\({identity}\\).*release {identity}"):
-            subjects.erase(tmp_path, name)
+            erasure.erase(tmp_path, name)
     assert subjects.decrypt(tmp_path, ada, encrypted, "id") == PLAIN
     assert [said["event.name"] for said in manifest(tmp_path)] == [marks.HOLD]
     marks.release(tmp_path, identity)
-    assert subjects.erase(tmp_path, ADA)
+    assert erasure.erase(tmp_path, ADA)
     assert subjects.decrypt(tmp_path, ada, encrypted, "id") is None
 
 
@@ -239,7 +241,7 @@ def test_a_hold_of_other_records_keeps_nobody_from_being_erased(tmp_path: Path) 
     SubjectKeys(tmp_path).encrypt(ada, PLAIN, "id")
     marks.hold(tmp_path, "later", since=START + 1)
     marks.hold(tmp_path, "before", until=START - 1)
-    assert subjects.erase(tmp_path, ADA)
+    assert erasure.erase(tmp_path, ADA)
 
 
 def test_a_hold_that_is_placed_while_records_are_looked_at_is_seen(
@@ -248,15 +250,15 @@ def test_a_hold_that_is_placed_while_records_are_looked_at_is_seen(
     """Whichever of the two is told first that it is done, they agree."""
     ada = write_record(tmp_path, ADA)
     SubjectKeys(tmp_path).encrypt(ada, PLAIN, "id")
-    look = holds.refuse_erasure
+    look = erasure.refuse_erasure
 
     def look_slowly(*given: Any) -> None:
         look(*given)
         marks.hold(tmp_path, "case 4711")
 
-    monkeypatch.setattr(holds, "refuse_erasure", look_slowly)
+    monkeypatch.setattr(erasure, "refuse_erasure", look_slowly)
     with pytest.raises(HeldError, match="case 4711"):
-        subjects.erase(tmp_path, ADA)
+        erasure.erase(tmp_path, ADA)
 
 
 def write_record(directory: Path, subject: str, *, is_sealed: bool = True) -> str:
@@ -271,9 +273,9 @@ def write_record(directory: Path, subject: str, *, is_sealed: bool = True) -> st
 
 def test_what_was_never_encrypted_is_not_said_to_be_erased(tmp_path: Path) -> None:
     """Neither a subject without a key, nor one of a directory without any."""
-    assert not subjects.erase(tmp_path, ADA)
+    assert not erasure.erase(tmp_path, ADA)
     Pseudonyms(tmp_path).of(ADA)
-    assert not subjects.erase(tmp_path, ADA)
+    assert not erasure.erase(tmp_path, ADA)
     assert not (tmp_path / "manifest.jsonl").exists() or manifest(tmp_path) == []
 
 
@@ -283,7 +285,7 @@ def test_records_after_an_erasure_have_a_new_key(tmp_path: Path, clock: list[flo
     ada = Pseudonyms(tmp_path).of(ADA) or ""
     before = writer.encrypt(ada, PLAIN, "1")
     assert reader.decrypt(ada, before, "1") == PLAIN
-    assert subjects.erase(tmp_path, ADA)
+    assert erasure.erase(tmp_path, ADA)
     late = writer.encrypt(ada, PLAIN, "2")
     assert subjects.decrypt(tmp_path, ada, late, "2") is None
     clock[0] += RECHECK
@@ -326,7 +328,7 @@ def test_another_process_that_has_the_key_notices(tmp_path: Path) -> None:
         [sys.executable, "-P", "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout is not None and other.stdout.readline() == "has it\n"
-        assert subjects.erase(tmp_path, ADA)
+        assert erasure.erase(tmp_path, ADA)
         assert other.stdout.read() == "noticed\n"
     assert other.returncode == 0
 
@@ -340,7 +342,7 @@ def test_an_erasure_that_is_killed_goes_on_when_it_is_done_again(tmp_path: Path,
         f"""
         import os, signal
         from pathlib import Path
-        from otel_ml.audit import subjects
+        from otel_ml.audit.reading import erasure
         left = [{step}]
 
         def deadly(call):
@@ -354,17 +356,17 @@ def test_an_erasure_that_is_killed_goes_on_when_it_is_done_again(tmp_path: Path,
         for name in ("rename", "unlink"):
             setattr(Path, name, deadly(getattr(Path, name)))
         os.fsync, os.write = deadly(os.fsync), deadly(os.write)
-        subjects.erase(Path({str(tmp_path)!r}), {ADA!r})
+        erasure.erase(Path({str(tmp_path)!r}), {ADA!r})
         """
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     path = tmp_path / "manifest.jsonl"
     if path.exists() and b"erased" in path.read_bytes():
         assert subjects.decrypt(tmp_path, ada, encrypted, "id") is None
-    subjects.erase(tmp_path, ADA)
+    erasure.erase(tmp_path, ADA)
     assert subjects.decrypt(tmp_path, ada, encrypted, "id") is None
     assert [path.name for path in (tmp_path / "keys").iterdir()] == ["hmac.key"]
-    assert {said["subject"] for said in manifest(tmp_path) if said["event.name"] == subjects.ERASED} == {ada}
+    assert {said["subject"] for said in manifest(tmp_path) if said["event.name"] == erasure.ERASED} == {ada}
 
 
 def test_writers_erasures_and_a_compaction_at_the_same_time_do_not_disturb_each_other(tmp_path: Path) -> None:
@@ -396,7 +398,7 @@ def test_writers_erasures_and_a_compaction_at_the_same_time_do_not_disturb_each_
     content = sealed.read_bytes()
     compacting = threading.Thread(target=audit.compact, kwargs={"directory": tmp_path})
     compacting.start()
-    assert subjects.erase(tmp_path, ADA)
+    assert erasure.erase(tmp_path, ADA)
     compacting.join()
     stop.set()
     for thread in threads:

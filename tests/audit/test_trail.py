@@ -11,9 +11,9 @@ import pytest
 from audit.calls import lines, segments, wait_for
 
 from otel_ml.audit.jobs import Jobs
+from otel_ml.audit.reading.verify import verify
 from otel_ml.audit.record import event
 from otel_ml.audit.trail import Trail
-from otel_ml.audit.verify import verify
 from otel_ml.options import Audit
 
 

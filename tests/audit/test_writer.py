@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_ml import health
+from otel_ml.audit.reading.verify import verify
 from otel_ml.audit.rows import Batch
-from otel_ml.audit.verify import verify
 from support import run_python
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from otel_ml.audit.columns import COLUMNS
+from otel_ml.audit.reading.columns import COLUMNS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/audit-shipping.md").read_text("utf-8")

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from otel_ml import health
-from otel_ml.audit import compaction
-from otel_ml.audit.query import query
+from otel_ml.audit.reading import compaction
+from otel_ml.audit.reading.query import query
 from segments import Process, fields
 from support import run_python
 
@@ -102,7 +102,7 @@ def test_a_child_that_is_forked_meanwhile_keeps_nobody_from_compacting(trail: Pa
     code = f"""
         import os, time
         from pathlib import Path
-        from otel_ml.audit import compaction
+        from otel_ml.audit.reading import compaction
         children, sync = [], compaction._sync
         def fork(path):
             pid = os.fork()
@@ -134,7 +134,7 @@ def test_what_a_killed_compaction_left_is_tidied_up(trail: Path) -> None:
     code = f"""
         import os
         from pathlib import Path
-        from otel_ml.audit import compaction
+        from otel_ml.audit.reading import compaction
         compaction._sync = lambda path: os.kill(os.getpid(), 9)
         compaction.compact(Path({str(trail)!r}))
     """
@@ -202,7 +202,7 @@ def test_the_end_of_the_program_does_not_wait_for_a_compaction_nor_fall_over_it(
             f"""
             import time
             from pathlib import Path
-            from otel_ml.audit import compaction
+            from otel_ml.audit.reading import compaction
             compaction.in_background(Path({str(trail)!r}), interval=0.001)
             time.sleep({delay})
             """
@@ -219,7 +219,7 @@ def test_a_child_of_a_process_that_compacts_ends_as_any_other(trail: Path) -> No
         f"""
         import os, sys, time
         from pathlib import Path
-        from otel_ml.audit import compaction
+        from otel_ml.audit.reading import compaction
         stop = compaction.in_background(Path({str(trail)!r}), interval=0.001)
         while not list(Path({str(trail)!r}).glob("parquet/*.parquet")):
             time.sleep(0.01)
@@ -239,7 +239,8 @@ def test_a_service_compacts_what_it_seals(trail: Path) -> None:
         f"""
         import time
         from pathlib import Path
-        from otel_ml.audit import compaction, query, setup
+        from otel_ml.audit import query, setup
+        from otel_ml.audit.reading import compaction
         from otel_ml.audit.record import Model, Service
         from otel_ml.options import Audit
         compaction.in_background.__defaults__ = (0.01,)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from otel_ml import capture, conventions, runs
 from otel_ml.audit import active, place
-from otel_ml.audit.columns import OUTCOME, nanoseconds
+from otel_ml.audit.reading.columns import OUTCOME, nanoseconds
 from otel_ml.audit.record import Encoder, Service
 from otel_ml.audit.setup import AuditPipeline
 from otel_ml.errors import ConfigurationError

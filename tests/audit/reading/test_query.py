@@ -13,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from otel_ml.audit import compaction, place, sources
-from otel_ml.audit.query import query
-from otel_ml.audit.statements import QueryError
+from otel_ml.audit import place
+from otel_ml.audit.reading import compaction, sources
+from otel_ml.audit.reading.query import query
+from otel_ml.audit.reading.statements import QueryError
 from segments import START, Process
 from support import run_python
 

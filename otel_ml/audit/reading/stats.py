@@ -7,8 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from otel_ml.audit import manifest, place, sources
-from otel_ml.audit.query import query
+from otel_ml.audit import manifest, place
+from otel_ml.audit.reading import sources
+from otel_ml.audit.reading.query import query
 
 _TOTALS: Final = """
     SELECT count(*) AS records, coalesce(sum("rows"), 0)::BIGINT AS rows,

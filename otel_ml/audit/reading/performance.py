@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from otel_ml.audit.extras import require
-from otel_ml.audit.query import query
+from otel_ml.audit.reading.query import query
 from otel_ml.errors import ConfigurationError
 
 Metric = Callable[[list[Any], list[Any]], Any]

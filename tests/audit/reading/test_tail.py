@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from otel_ml.audit import compaction
-from otel_ml.audit.tail import tail
+from otel_ml.audit.reading import compaction
+from otel_ml.audit.reading.tail import tail
 from segments import START, Process
 from support import run_python
 
@@ -114,7 +114,7 @@ def test_neither_duckdb_nor_pyarrow_is_needed(trail: Path) -> None:
     done = run_python(
         f"""
         import sys
-        from otel_ml.audit.tail import tail
+        from otel_ml.audit.reading.tail import tail
         print([record["record_id"] for record in tail(follow=False, directory={str(trail)!r})])
         assert not {{"duckdb", "pyarrow", "numpy"}} & sys.modules.keys()
         """

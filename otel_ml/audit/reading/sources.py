@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from otel_ml.audit import suspects
 from otel_ml.audit.extras import require
+from otel_ml.audit.reading import suspects
 from otel_ml.audit.segment import OPEN, SEALED, parse
 from otel_ml.errors import Error
 

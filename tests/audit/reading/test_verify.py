@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from otel_ml.audit import manifest
-from otel_ml.audit.verify import Report, verify
+from otel_ml.audit.reading.verify import Report, verify
 
 quick = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

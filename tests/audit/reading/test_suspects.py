@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from otel_ml.audit import compaction, manifest
+from otel_ml.audit import manifest
 from otel_ml.audit.manifest import Manifest
-from otel_ml.audit.query import query
+from otel_ml.audit.reading import compaction
+from otel_ml.audit.reading.query import query
 from segments import Process, fields
 
 

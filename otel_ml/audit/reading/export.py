@@ -14,7 +14,7 @@ import orjson
 
 from otel_ml.audit import place
 from otel_ml.audit.extras import require
-from otel_ml.audit.query import Parameters, run
+from otel_ml.audit.reading.query import Parameters, run
 from otel_ml.errors import ConfigurationError
 
 EVERYTHING: Final = "SELECT * FROM predictions"

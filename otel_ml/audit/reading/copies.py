@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from otel_ml import conventions
-from otel_ml.audit import manifest, sources
+from otel_ml.audit import manifest
 from otel_ml.audit.manifest import Manifest
-from otel_ml.audit.verify import Problem
+from otel_ml.audit.reading import sources
+from otel_ml.audit.reading.verify import Problem
 
 COMPACTED: Final = "otel_ml.audit.compacted"
 """`event.name` of the manifest's line that says what a Parquet copy holds."""

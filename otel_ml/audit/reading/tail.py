@@ -10,10 +10,11 @@ from typing import Any, Final
 
 import orjson
 
-from otel_ml.audit import payloads, place, sources
-from otel_ml.audit.columns import OUTCOME, decode
+from otel_ml.audit import payloads, place
+from otel_ml.audit.reading import sources
+from otel_ml.audit.reading.columns import OUTCOME, decode
+from otel_ml.audit.reading.sources import Source
 from otel_ml.audit.record import GAP, PREDICTION
-from otel_ml.audit.sources import Source
 
 INTERVAL: Final = 0.2
 """Seconds between two looks for new records."""

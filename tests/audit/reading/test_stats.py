@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from otel_ml.audit import compaction
-from otel_ml.audit.stats import stats
+from otel_ml.audit.reading import compaction
+from otel_ml.audit.reading.stats import stats
 from segments import START, Process
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from otel_ml import ConfigurationError
-from otel_ml.audit import compaction
-from otel_ml.audit.performance import performance
+from otel_ml.audit.reading import compaction
+from otel_ml.audit.reading.performance import performance
 from segments import START, Process
 from support import run_python
 
@@ -121,7 +121,7 @@ def test_without_scikit_learn_a_name_says_what_to_install() -> None:
                 if name == "sklearn":
                     raise ModuleNotFoundError(name, name=name)
         sys.meta_path.insert(0, Hide())
-        from otel_ml.audit.performance import performance
+        from otel_ml.audit.reading.performance import performance
         performance("fraud")
     """
     assert "pip install 'otel-ml[sklearn]'" in run_python(code).stderr

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from otel_ml.audit.extras import require
-from otel_ml.audit.query import query
+from otel_ml.audit.reading.query import query
 from otel_ml.errors import ConfigurationError
 
 NAMED: Final[Mapping[str, str]] = MappingProxyType(

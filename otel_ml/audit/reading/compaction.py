@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from otel_ml import health
-from otel_ml.audit import copies, sources, suspects
-from otel_ml.audit.columns import COLUMNS, EVENT, FROM_LINE, OUTCOME, TIME, quoted
 from otel_ml.audit.descriptors import open_held, release
 from otel_ml.audit.extras import require
 from otel_ml.audit.manifest import Manifest
+from otel_ml.audit.reading import copies, sources, suspects
+from otel_ml.audit.reading.columns import COLUMNS, EVENT, FROM_LINE, OUTCOME, TIME, quoted
+from otel_ml.audit.reading.sources import Source
 from otel_ml.audit.record import GAP, PREDICTION
 from otel_ml.audit.segment import lock
-from otel_ml.audit.sources import Source
 from otel_ml.errors import MissingExtraError
 
 FOLDER: Final = "parquet"

@@ -10,11 +10,12 @@ from typing import Any, Final
 
 import orjson
 
-from otel_ml.audit import payloads, place, sources, statements
-from otel_ml.audit.columns import COLUMNS, FROM_LINE, OUTCOME, TIME, quoted
+from otel_ml.audit import payloads, place
 from otel_ml.audit.extras import require
+from otel_ml.audit.reading import sources, statements
+from otel_ml.audit.reading.columns import COLUMNS, FROM_LINE, OUTCOME, TIME, quoted
+from otel_ml.audit.reading.statements import QueryError
 from otel_ml.audit.record import GAP, PREDICTION
-from otel_ml.audit.statements import QueryError
 
 _PURPOSE: Final = "to query the audit trail"
 _ATTEMPTS: Final = 5

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from otel_ml import ConfigurationError
-from otel_ml.audit.export import export
-from otel_ml.audit.statements import QueryError
+from otel_ml.audit.reading.export import export
+from otel_ml.audit.reading.statements import QueryError
 from segments import Process
 
 

@@ -10,8 +10,8 @@ import pytest
 import sqlglot
 
 from otel_ml import ConfigurationError
-from otel_ml.audit.named_queries import NAMED, named
-from otel_ml.audit.query import query
+from otel_ml.audit.reading.named_queries import NAMED, named
+from otel_ml.audit.reading.query import query
 from segments import START, Process
 
 
