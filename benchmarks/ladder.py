@@ -103,8 +103,13 @@ def raising() -> Subject:
 def pipeline() -> Subject:
     """A scikit-learn pipeline of two steps, asked for one row: three spans, with shapes and names of steps."""
     flush = _configure(logs=False)
-    otel_ml.SklearnInstrumentor().instrument()
-    return Subject(one_row(), flush, spans_per_call=3)
+    instrumentor = otel_ml.SklearnInstrumentor()
+    instrumentor.instrument()
+
+    def switch(on: bool) -> None:
+        instrumentor.instrument() if on else instrumentor.uninstrument()
+
+    return Subject(one_row(), flush, spans_per_call=3, switch=switch)
 
 
 def _configure(*, encoding: bool = False, interval: float = 1.0, **signals: Any) -> Flush:

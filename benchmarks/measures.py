@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import statistics
 import time
+from collections.abc import Callable
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,17 @@ from typing import Any
 from benchmarks.exporters import DiscardingSpanExporter
 from benchmarks.workload import FEATURES, Subject
 
-Measurement = dict[str, float]
+Measurement = dict[str, Any]
 
 _MORE_FILLINGS = 3
+_SLICE = 100  # calls: some 40 ms of the longest
+_AFTER_SWITCH = 30  # calls until the interpreter has specialised its code again
 
 
 def calls(subject: Subject, number: int) -> Measurement:
     """Time `number` calls, and the CPU of all threads until everything they recorded has left the process."""
+    if subject.switch is not None:
+        return _turns(subject, number, subject.switch)
     call, before = subject.call, DiscardingSpanExporter.exported
     gc.collect()
     cpu, wall = time.process_time_ns(), time.perf_counter_ns()
@@ -28,6 +34,41 @@ def calls(subject: Subject, number: int) -> Measurement:
     subject.flush()
     cpu = time.process_time_ns() - cpu
     return {"wall": wall / number, "cpu": cpu / number, **_lost(subject, number, before)}
+
+
+def _turns(subject: Subject, number: int, switch: Callable[[bool], object]) -> Measurement:
+    """Time calls with the instrumentation and as many `without`, in slices that take turns in this process.
+
+    The call takes a hundred times as long as what is measured, and two processes, or two seconds of one, differ by
+    more than that: slices that follow each other see the same machine and the same memory. Times are medians of them.
+    """
+    before, slices = DiscardingSpanExporter.exported, max(1, number // _SLICE)
+    found: dict[bool, list[Measurement]] = {False: [], True: []}
+    gc.collect()
+    for index in range(2 * slices):
+        on = (index + index // 2) % 2 == 1  # off on, on off: neither always comes first
+        switch(on)
+        for features in repeat(FEATURES, _AFTER_SWITCH):
+            subject.call(features)
+        subject.flush()
+        found[on].append(_slice(subject))
+    switch(True)
+    recorded = slices * (_SLICE + _AFTER_SWITCH)
+    lost, without = _lost(subject, recorded, before), {**_medians(found[False]), "lost": 0}
+    return {**_medians(found[True]), **lost, "without": without}
+
+
+def _slice(subject: Subject) -> Measurement:
+    cpu, wall = time.process_time_ns(), time.perf_counter_ns()
+    for features in repeat(FEATURES, _SLICE):
+        subject.call(features)
+    wall = time.perf_counter_ns() - wall
+    subject.flush()
+    return {"wall": wall / _SLICE, "cpu": (time.process_time_ns() - cpu) / _SLICE}
+
+
+def _medians(slices: list[Measurement]) -> Measurement:
+    return {key: statistics.median(one[key] for one in slices) for key in ("wall", "cpu")}
 
 
 def latency(subject: Subject, number: int) -> Measurement:

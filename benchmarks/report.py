@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.summary import NOT_THERE_YET
-
 Record = dict[str, Any]
 
 INTRODUCTION = """\
@@ -131,8 +129,6 @@ def _ratio(row: Record, key: str = "ratio") -> str:
 def _goal(row: Record) -> list[str]:
     if not row["goal"]:
         return ["", ""]
-    if row["status"] == NOT_THERE_YET:
-        return [row["goal"], ""]
     verdict = {True: "yes", False: "no", None: "not judged"}[row["holds"]]
     over = f" ({_number(row, 'judged')})" if "over" in row["goal"] and "judged" in row else ""
     return [row["goal"], verdict + over]

@@ -108,14 +108,14 @@ def run(rows: tuple[Row, ...], size: Size, say: Callable[[str], None]) -> dict[s
     """Measure the rows.
 
     Args:
-        rows: What to measure; those without a target are left out.
+        rows: What to measure.
         size: How much of it.
         say: Told how far the run is.
 
     Returns:
-        An outcome for each row that has a target, by its key.
+        An outcome for each row, by its key.
     """
-    outcomes = {row.key: Outcome([]) for row in rows if row.target is not None}
+    outcomes = {row.key: Outcome([]) for row in rows}
     interleaved = [row for row in rows if row.target is not None and row.kind != "backlog"]
     with tempfile.TemporaryDirectory(prefix="otel-ml-benchmarks-") as scratch:
         workers = _start(interleaved, size, Path(scratch), outcomes, say)
@@ -125,7 +125,7 @@ def run(rows: tuple[Row, ...], size: Size, say: Callable[[str], None]) -> dict[s
                 shift = number % len(workers) if workers else 0
                 for worker in workers[shift:] + workers[:shift]:  # nobody always comes after the same neighbour
                     calls = size.calls * (LATENCY_CALLS if worker.row.kind == "latency" else 1)
-                    _record(outcomes[worker.row.key], worker, calls)
+                    _record(outcomes, worker, calls)
         finally:
             for worker in workers:
                 worker.close()
@@ -133,7 +133,7 @@ def run(rows: tuple[Row, ...], size: Size, say: Callable[[str], None]) -> dict[s
             if row.kind == "backlog":  # one after the other: each fills half a gigabyte
                 say(f"{row.label}: {size.backlog:,} spans waiting")
                 for worker in _start([row], size, Path(scratch), outcomes, say):
-                    _record(outcomes[row.key], worker, size.backlog)
+                    _record(outcomes, worker, size.backlog)
                     worker.close()
     return outcomes
 
@@ -154,14 +154,18 @@ def _start(
     return ready
 
 
-def _record(outcome: Outcome, worker: Worker, number: int) -> None:
+def _record(outcomes: dict[str, Outcome], worker: Worker, number: int) -> None:
+    outcome = outcomes[worker.row.key]
     if outcome.unavailable:
         return
     answer = worker.ask(number)
     if "unavailable" in answer:
         outcome.unavailable = answer["unavailable"]
-    else:
-        outcome.measurements.append(answer)
+        return
+    without = answer.pop("without", None)
+    if without is not None:
+        outcomes[worker.row.reference].measurements.append(without)
+    outcome.measurements.append(answer)
 
 
 def _environment() -> dict[str, str]:

@@ -32,7 +32,8 @@ class Row:
     Args:
         key: Short name, for `--only` and the JSON.
         label: What the table calls it.
-        target: `module:function` that makes the subject; None: not part of this release.
+        target: `module:function` that makes the subject; None: it is measured in the process of the row that
+            refers to it, where the instrumentation is off.
         group: `ours`, `stock`, or `peer`.
         kind: How it is measured.
         measure: The figure that is compared with the reference.
@@ -70,8 +71,9 @@ OURS = (
         "with stack trace"),
     Row("otlp", "CPU of all threads, OTLP encoding, 3 attributes", "ladder:span_otlp", measure="cpu",
         reference="stock_otlp", goal=Goal(0.13), note="each with its own encoder, sending nothing"),
-    Row("sklearn_bare", "scikit-learn `Pipeline.predict` of one row, not instrumented", "stock:pipeline"),
-    Row("sklearn", "the same, instrumented: 3 spans", "ladder:pipeline", reference="sklearn_bare", goal=Goal(1.08)),
+    Row("sklearn_bare", "scikit-learn `Pipeline.predict` of one row, not instrumented", None),
+    Row("sklearn", "the same, instrumented: 3 spans", "ladder:pipeline", reference="sklearn_bare", goal=Goal(1.08),
+        note="both take turns of 100 calls in one process, because two processes differ by more than the goal"),
 )  # fmt: skip
 STOCK = (
     Row("stock", "stock SDK span (BatchSpanProcessor, discarding exporter)", "stock:span", "stock"),
@@ -120,4 +122,5 @@ def chosen(keys: list[str]) -> tuple[Row, ...]:
     if not keys:
         return ROWS
     wanted = {*keys, *(known[key].reference for key in keys), "stock"}
+    wanted |= {row.key for row in ROWS if row.reference in wanted and known[row.reference].target is None}
     return tuple(row for row in ROWS if row.key in wanted)

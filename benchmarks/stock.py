@@ -17,15 +17,10 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
 from opentelemetry.trace import Tracer
 
 from benchmarks.exporters import DiscardingMetricExporter, DiscardingSpanExporter, EncodingSpanExporter
-from benchmarks.workload import BUCKETS, PREDICTION, Features, Subject, fail, one_row, predict
+from benchmarks.workload import BUCKETS, PREDICTION, Features, Subject, fail, predict
 
 ATTRIBUTES = {"otel_ml.step.name": "predict", "code.function.name": "benchmarks.workload.predict", "model": "churn"}
 LABELS = {"model": "churn"}
-
-
-def pipeline() -> Subject:
-    """A scikit-learn pipeline, not instrumented."""
-    return Subject(one_row(), spans_per_call=0)
 
 
 def bare() -> Subject:

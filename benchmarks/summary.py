@@ -10,7 +10,6 @@ from benchmarks.rounds import Outcome
 from benchmarks.rows import Goal, Row
 
 NANOSECONDS = {"us over": 1e3, "ms over": 1e6}
-NOT_THERE_YET = "not there yet"
 
 
 def summarise(rows: tuple[Row, ...], outcomes: dict[str, Outcome]) -> list[dict[str, Any]]:
@@ -37,8 +36,6 @@ def _summary(row: Row, outcomes: dict[str, Outcome]) -> dict[str, Any]:
         "status": "measured",
         "reason": "",
     }
-    if row.target is None:
-        return {**record, "status": NOT_THERE_YET}
     outcome = outcomes[row.key]
     if outcome.unavailable or not outcome.measurements:
         return {**record, "status": "not measured", "reason": outcome.unavailable or "no round was run"}

@@ -47,8 +47,10 @@ class Subject:
         call: Takes the features; makes one call of the workload with the instrumentation around it.
         flush: Waits until everything recorded before has left the process.
         spans_per_call: Spans that must reach the exporter for each call; fewer mean that spans were lost.
+        switch: Puts the instrumentation on, or takes it off until it is put on again; None: that cannot be done.
     """
 
     call: Callable[[Features], object]
     flush: Callable[[], object] = nothing
     spans_per_call: int = 1
+    switch: Callable[[bool], object] | None = None

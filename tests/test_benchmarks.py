@@ -70,6 +70,21 @@ def test_a_small_run_measures_ours_beside_stock_and_keeps_table_and_json(tmp_pat
     assert records["audit"]["status"] == "measured"
 
 
+@pytest.mark.parametrize("chosen", ["sklearn", "sklearn_bare"])
+def test_what_can_be_switched_off_is_measured_with_and_without_in_one_process(tmp_path: Path, chosen: str) -> None:
+    """The row and its reference come from there, whichever is asked for."""
+    pytest.importorskip("sklearn")
+    done = benchmarks("--rounds", "2", "--calls", "200", "--output", str(tmp_path), "--only", chosen)
+    assert done.returncode == 0, done.stderr
+    (kept,) = (tmp_path / "results").glob("*.json")
+    records = {record["key"]: record for record in json.loads(kept.read_text("utf-8"))["rows"]}
+    assert set(records) == {"stock", "sklearn", "sklearn_bare"}
+    for key in ("sklearn", "sklearn_bare"):
+        assert (records[key]["status"], records[key]["lost"], len(records[key]["rounds"])) == ("measured", 0, 2)
+        assert records[key]["median_us"] >= records[key]["min_us"] > 0
+    assert records["sklearn"]["ratio"] > 0
+
+
 def test_a_peer_that_is_not_installed_is_a_row_that_says_so(tmp_path: Path) -> None:
     """A missing peer costs its own row only, and the page names the reason."""
     missing = [row.key for row in rows.PEERS if importlib.util.find_spec(row.key) is None]
