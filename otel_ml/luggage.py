@@ -7,10 +7,9 @@ import os
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing import util
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from opentelemetry import context as context_api
 from opentelemetry import trace
@@ -55,8 +54,7 @@ travellers: list[Rider] = []
 """What goes along with all work; integrations that workers need put theirs here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Luggage:
+class Luggage(NamedTuple):
     """What goes along with work. What other processes may fail to unpickle is pickled by itself.
 
     Args:
@@ -73,7 +71,6 @@ class Luggage:
     riders: bytes
 
 
-@dataclass(frozen=True)
 class Departure:
     """What was taken where work is given out.
 
@@ -84,10 +81,17 @@ class Departure:
         telemetry: Of the process.
     """
 
-    context: Context
-    luggage: Luggage
-    riders: tuple[tuple[Rider, object], ...]
-    telemetry: Telemetry | None
+    def __init__(
+        self,
+        context: Context,
+        luggage: Luggage,
+        riders: tuple[tuple[Rider, object], ...],
+        telemetry: Telemetry | None,
+    ) -> None:
+        self.context = context
+        self.luggage = luggage
+        self.riders = riders
+        self.telemetry = telemetry
 
     @functools.cached_property
     def parcel(self) -> bytes:

@@ -17,7 +17,7 @@ LogStream = Literal["stdout", "stderr"]
 Durability = Literal["fast", "sync"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Traces:
     """How spans travel from the caller to the exporter.
 
@@ -44,7 +44,7 @@ class Traces:
         _truth_value("Traces.accelerate", self.accelerate)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Metrics:
     """How measurements are kept and shown.
 
@@ -73,7 +73,7 @@ class Metrics:
         _whole("Metrics.max_series", self.max_series, least=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Logs:
     """How log records are written.
 
@@ -127,7 +127,7 @@ class Logs:
         _whole("Logs.queue_size", self.queue_size, least=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Audit:
     """How predictions are put on record.
 
@@ -180,7 +180,7 @@ class Audit:
             _truth_value(f"Audit.{name}", getattr(self, name))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Redaction:
     """What is masked, in addition to credentials, e-mail, phone, card and national id numbers.
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from otel_ml import capture, conventions, exceptions, health
@@ -274,18 +273,18 @@ def feature_getter(
     return _Named(features, parameters.index(features) if features in parameters else -1)
 
 
-@dataclass(frozen=True, slots=True)
 class _Named:
-    name: str
-    index: int
+    def __init__(self, name: str, index: int) -> None:
+        self.name = name
+        self.index = index
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
         return args[self.index] if 0 <= self.index < len(args) else kwargs.get(self.name)
 
 
-@dataclass(frozen=True, slots=True)
 class _Called:
-    function: Callable[..., object]
+    def __init__(self, function: Callable[..., object]) -> None:
+        self.function = function
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> object:
         return self.function(*args, **kwargs)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from otel_ml import exceptions
@@ -19,11 +22,25 @@ def start() -> None:
     """Do what `opentelemetry-instrument` does with our distro: configure, and load the instrumentations."""
     if is_of_tool():
         return
-    withdraw_unreadable_limits()
-    configure_from_environment()
-    from otel_ml.instrumentors import load_all  # noqa: PLC0415  not where OpenTelemetry loads them
+    with _unseen_by_collector():
+        withdraw_unreadable_limits()
+        configure_from_environment()
+        from otel_ml.instrumentors import load_all  # noqa: PLC0415  not where OpenTelemetry loads them
 
-    load_all()
+        load_all()
+
+
+@contextmanager
+def _unseen_by_collector() -> Iterator[None]:
+    """What is made here lives as long as the program: the garbage collector need not look at it, now or ever again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()
 
 
 def is_of_tool() -> bool:

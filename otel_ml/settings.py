@@ -25,7 +25,7 @@ Options = TypeVar("Options", Audit, Logs, Metrics, Redaction, Traces)
 DEFAULT_PROMETHEUS_PORT = 9464
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Settings:
     """Everything `configure` decided on.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -24,11 +23,11 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-@dataclass(eq=False, slots=True)
 class _Entry:
-    thread: int
-    context: Context
-    operation: Operation
+    def __init__(self, thread: int, context: Context, operation: Operation) -> None:
+        self.thread = thread
+        self.context = context
+        self.operation = operation
 
 
 class Step:

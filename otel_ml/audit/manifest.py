@@ -6,10 +6,9 @@ import json
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 from otel_ml import conventions
 from otel_ml.audit import descriptors
@@ -35,8 +34,7 @@ class ManifestError(Error):
     """The manifest, or what it should say, is not as it has to be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(NamedTuple):
     """A legal hold: segments of a time span are not deleted.
 
     Args:
@@ -56,11 +54,10 @@ class Hold:
         return (self.since is None or last >= self.since) and (self.until is None or first <= self.until)
 
 
-@dataclass(frozen=True, slots=True)
 class Marks:
     """What the manifest says, by name of the segment; of several marks of a kind the last.
 
-    Args:
+    Attributes:
         sealed: Segments that were sealed: first and last sequence number, and `end`, the hash of the last line.
         tombstones: Segments that retention deleted: the same, and why.
         suspects: Segments whose end may not be on the disk: the same, `confirmed_seq` and `confirmed`, the last
@@ -68,10 +65,11 @@ class Marks:
         holds: Legal holds in force.
     """
 
-    sealed: dict[str, dict[str, Any]] = field(default_factory=dict)
-    tombstones: dict[str, dict[str, Any]] = field(default_factory=dict)
-    suspects: dict[str, dict[str, Any]] = field(default_factory=dict)
-    holds: dict[str, Hold] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.sealed: dict[str, dict[str, Any]] = {}
+        self.tombstones: dict[str, dict[str, Any]] = {}
+        self.suspects: dict[str, dict[str, Any]] = {}
+        self.holds: dict[str, Hold] = {}
 
     def take(self, entry: dict[str, Any]) -> None:
         """Add one line of the manifest."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from json.encoder import encode_basestring_ascii as quoted
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 import orjson
 
@@ -34,32 +33,28 @@ _ONE: Final = b',"rows":1'
 _UNSAFE: Final = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(NamedTuple):
     """A model, shared by the records of its calls.
 
     Args:
         name: Its name.
         version: Its version, or None.
         feature_version: Version of the features that it is fed with, or None.
-
-    Attributes:
-        head: The three as fields of a line.
     """
 
     name: str
     version: str | None = None
     feature_version: str | None = None
-    head: bytes = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
+    @property
+    def head(self) -> bytes:
+        """The three as fields of a line."""
         names = (conventions.MODEL_NAME, conventions.MODEL_VERSION, conventions.FEATURE_VERSION)
         values = (self.name, self.version, self.feature_version)
-        object.__setattr__(self, "head", _texts(zip(names, values, strict=True)))
+        return _texts(zip(names, values, strict=True))
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(NamedTuple):
     """The process that records are from.
 
     Args:
@@ -67,21 +62,19 @@ class Service:
         version: Its version, or None.
         instance_id: What tells its processes apart, or None.
         environment: Deployment environment, or None.
-
-    Attributes:
-        head: The four as fields of a line.
     """
 
     name: str
     version: str | None = None
     instance_id: str | None = None
     environment: str | None = None
-    head: bytes = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
+    @property
+    def head(self) -> bytes:
+        """The four as fields of a line."""
         names = ("service.name", "service.version", "service.instance.id", "deployment.environment.name")
         values = (self.name, self.version, self.instance_id, self.environment)
-        object.__setattr__(self, "head", _texts(zip(names, values, strict=True)))
+        return _texts(zip(names, values, strict=True))
 
 
 Captured: TypeAlias = tuple[

@@ -7,9 +7,8 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from otel_ml import conventions, health
 from otel_ml.audit import manifest
@@ -20,8 +19,7 @@ from otel_ml.audit.record import RECOVERED, SEAL, SEGMENT, event
 from otel_ml.audit.segment import BALLAST, OPEN, SEALED, finish, lock, parse
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
+class Recovered(NamedTuple):
     """What became of a segment that was left open.
 
     Args:
@@ -90,8 +88,7 @@ def _remove_ballast(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-@dataclass(slots=True)
-class _Found:
+class _Found(NamedTuple):
     """How far a file holds, and what its header says of whom it is from."""
 
     origin: dict[str, Any]

@@ -6,8 +6,8 @@ import json
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from otel_ml.audit import manifest
 from otel_ml.audit.manifest import Manifest, Marks
@@ -17,8 +17,7 @@ _LONGEST_LINE = 64 * 1024
 _MARGIN = 3600 * 10**9  # nanoseconds that a record may be older than the segment that it is in
 
 
-@dataclass(frozen=True, slots=True)
-class _Sealed:
+class _Sealed(NamedTuple):
     path: Path
     sealed_at: float
     size: int

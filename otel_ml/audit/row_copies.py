@@ -11,12 +11,11 @@ import io
 import pickle
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from otel_ml import redaction, summaries
@@ -30,8 +29,7 @@ _IMMUTABLE: frozenset[type] = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class RowsCopy:
+class RowsCopy(NamedTuple):
     """Rows that nobody else can change.
 
     Args:

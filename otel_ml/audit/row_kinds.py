@@ -8,9 +8,8 @@ told for a whole column goes row by row, with the same result.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain, pairwise
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from otel_ml import capture, redaction, summaries
 from otel_ml.audit import row_columns
@@ -45,8 +44,7 @@ def masked(rows: Rows) -> Iterator[Any]:
     return map(capture.features, rows.alone()) if quick is None else quick
 
 
-@dataclass(frozen=True, slots=True)
-class Matrix:
+class Matrix(NamedTuple):
     """Rows of a two-dimensional array that are too long to be shown: their shape and statistics.
 
     Args:
@@ -79,8 +77,7 @@ class Matrix:
         return chain((first,), shown) if redactor.value(first) is first else None
 
 
-@dataclass(frozen=True, slots=True)
-class Sparse:
+class Sparse(NamedTuple):
     """Rows of a sparse matrix that are too long to be shown: their shape, and statistics of what is not 0.
 
     Args:
@@ -100,8 +97,7 @@ class Sparse:
         """See `Rows`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
+class Columns(NamedTuple):
     """Rows that all have the same cells.
 
     Args:
@@ -152,8 +148,7 @@ class Columns:
         return (dict(zip(shown, row, strict=False)) for row in zip(*columns, strict=True))
 
 
-@dataclass(frozen=True, slots=True)
-class Loose:
+class Loose(NamedTuple):
     """Rows that may differ from each other, and may hold other containers.
 
     Args:

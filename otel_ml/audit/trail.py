@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -28,14 +27,14 @@ Position = tuple[int, bytes]
 """Sequence number of the next line, and hash of the one before it."""
 
 
-@dataclass(slots=True)
 class _Unsynced:
     """Lines that are not known to be on the disk, kept so that they can be written again."""
 
-    confirmed: Position
-    bodies: list[bytes] = field(default_factory=list)
-    size: int = 0
-    since: float = 0.0
+    def __init__(self, confirmed: Position) -> None:
+        self.confirmed = confirmed
+        self.bodies: list[bytes] = []
+        self.size = 0
+        self.since = 0.0
 
 
 class Trail:

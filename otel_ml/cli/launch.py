@@ -52,8 +52,8 @@ def launch(command: list[str], *, directory: Path | None = None, name: str | Non
         raise ConfigurationError("run -- COMMAND", command, "a command", "For example: otel-ml run -- python train.py")
     from otel_ml.configuration import configure  # noqa: PLC0415  the SDK is not needed to tell what is wrong above
 
-    # The command writes logs and serves /metrics; this process must not take its terminal or its port.
-    telemetry = configure(directory=directory, logs=Logs(format="none"), metrics=False)
+    # The command writes logs, serves /metrics and predicts; this process must not take its terminal or its port.
+    telemetry = configure(directory=directory, logs=Logs(format="none"), metrics=False, audit=False)
     with telemetry, runs.run(name or default_name(command)) as run:
         environ = dict(os.environ)
         prepare_environment(environ, telemetry.directory.parent)

@@ -50,8 +50,8 @@ def run_command(
         raise ConfigurationError("step NAME -- COMMAND", command, "a command", _EXAMPLE)
     from otel_ml.configuration import configure  # noqa: PLC0415  the SDK is not needed to tell what is wrong above
 
-    # The command writes logs and serves /metrics; this process must not take its terminal or its port.
-    telemetry = configure(directory=directory, logs=Logs(format="none"), metrics=False)
+    # The command writes logs, serves /metrics and predicts; this process must not take its terminal or its port.
+    telemetry = configure(directory=directory, logs=Logs(format="none"), metrics=False, audit=False)
     files = {conventions.STEP_INPUTS: inputs, conventions.STEP_OUTPUTS: outputs}
     attributes = {conventions.STEP_COMMAND: environment.masked_arguments(command)}
     spec = step_spec(name, None, attributes, {key: paths for key, paths in files.items() if paths})

@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from opentelemetry.trace import TraceFlags, get_current_span
 
@@ -69,8 +69,7 @@ class Entry:
     internal: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """Something in a record that raised: the line is written without it."""
 
     reason: str

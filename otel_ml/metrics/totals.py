@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
@@ -19,19 +18,21 @@ LEVEL: Final = "level"
 """What rises and falls, such as requests under way: a process that died has none."""
 
 
-@dataclass(slots=True)
 class Total:
     """One series, added up.
 
     Args:
         counts: Whole numbers: values in each bucket, or what was added to a counter.
+
+    Attributes:
         sum: Sum of the values, or what was added to a counter in other numbers.
         exemplars: The last exemplar of each bucket.
     """
 
-    counts: list[int]
-    sum: float = 0.0
-    exemplars: list[RawExemplar | None] = field(default_factory=list)
+    def __init__(self, counts: list[int]) -> None:
+        self.counts = counts
+        self.sum = 0.0
+        self.exemplars: list[RawExemplar | None] = []
 
     def add(self, counts: Sequence[int], total: float, exemplars: Sequence[RawExemplar | None] = ()) -> None:
         """Add one process's numbers."""

@@ -356,6 +356,13 @@ def test_the_sitecustomize_of_the_environment_is_run_too(tmp_path: Path) -> None
     assert done.stdout == "True\n42\n", done.stderr
 
 
+def test_the_garbage_collector_does_not_look_at_what_set_the_program_up(tmp_path: Path) -> None:
+    """It looks at the program's own objects, as if there were no others."""
+    code = "import gc; print(gc.isenabled(), gc.get_freeze_count() > 10_000, len(gc.get_objects()) < 10_000)"
+    done = launch(tmp_path, sys.executable, "-c", code)
+    assert (done.returncode, done.stdout) == (0, "True True True\n"), done.stderr
+
+
 def test_a_process_that_an_instrumentation_starts_is_not_set_up(tmp_path: Path) -> None:
     """It would start another one; those that the program starts are set up, and do not set up theirs meanwhile."""
     about = tmp_path / "starts-1.dist-info"
