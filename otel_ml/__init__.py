@@ -45,10 +45,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "configure":
-        from otel_ml.environment_table import withdraw_unreadable_limits  # noqa: PLC0415
-
-        withdraw_unreadable_limits()
-        from otel_ml.configuration import configure  # noqa: PLC0415  brings in the SDK
+        from otel_ml.configuration import configure  # noqa: PLC0415  an instrumented library need not configure
 
         return configure
     if name == "audit":

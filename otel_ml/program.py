@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from otel_ml import exceptions
-from otel_ml.environment_table import withdraw_unreadable_limits
+from otel_ml.configuration import configure
 from otel_ml.loggers import own_logger
 
 _NOT_OF_PROGRAM = ("PREFECT__SERVER_EPHEMERAL",)
@@ -23,7 +23,6 @@ def start() -> None:
     if is_of_tool():
         return
     with _unseen_by_collector():
-        withdraw_unreadable_limits()
         configure_from_environment()
         from otel_ml.instrumentors import load_all  # noqa: PLC0415  not where OpenTelemetry loads them
 
@@ -50,8 +49,6 @@ def is_of_tool() -> bool:
 
 def configure_from_environment() -> None:
     """Configure such a program; a `configure` of its own with arguments replaces this."""
-    from otel_ml.configuration import configure  # noqa: PLC0415  brings in the SDK, which fails on wrong limits
-
     configure().provisional = True
     _log_uncaught_exceptions()
 

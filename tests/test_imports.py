@@ -47,6 +47,7 @@ DISTRO = (
     {"export", "luggage"},
     {"processes"},
     {"audit", "metrics", "logs", "spans"},
+    {"pipelines"},
     {"configuration"},
     {"program"},
     {"distro", "integrations", "startup", "testing"},
@@ -173,4 +174,10 @@ with run("offline"):
 
 def test_heavy_modules_are_seen_when_they_are_loaded() -> None:
     """The checks above are not blind: naming the distro does load the SDK."""
-    assert "opentelemetry.sdk" in loaded_by("import otel_ml\notel_ml.configure")
+    assert "opentelemetry.sdk" in loaded_by("import otel_ml.pipelines")
+
+
+def test_a_disabled_program_loads_nothing_heavy() -> None:
+    """Whoever switches telemetry off does not pay for the SDK."""
+    done = loaded_by("import os; os.environ['OTEL_SDK_DISABLED'] = 'true'; import otel_ml; otel_ml.configure()")
+    assert done == set()
