@@ -107,7 +107,8 @@ def pipeline() -> Subject:
     instrumentor.instrument()
 
     def switch(on: bool) -> None:
-        instrumentor.instrument() if on else instrumentor.uninstrument()
+        if on != instrumentor.is_instrumented_by_opentelemetry:
+            instrumentor.instrument() if on else instrumentor.uninstrument()
 
     return Subject(one_row(), flush, spans_per_call=3, switch=switch)
 

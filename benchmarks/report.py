@@ -10,11 +10,12 @@ INTRODUCTION = """\
 # What a call costs on {python}
 
 Written by `make bench`, for another Python by `make bench PYTHON=...`; the figures behind it are in `results/`. Every
-subject runs in a process of its own. In each of {rounds} rounds they take turns at {calls:,} calls of the same
-function, which does nothing, so all rows are one interleaved run. Median and minimum are over rounds, of the time that
-the caller waits. CPU is that of all threads until everything recorded has been exported; on a busy machine it is the
-steadier figure. A ratio is the median of the ratios within each round, to a bare span of the stock SDK unless the row
-says otherwise; goals are held against it. Absolute figures differ between machines: compare ratios.
+subject runs in a process of its own, unless a note says otherwise. In each of {rounds} rounds they take turns at
+{calls:,} calls of the same function, which does nothing, so all rows are one interleaved run. Median and minimum are
+over rounds, of the time that the caller waits. CPU is that of all threads until everything recorded has been exported;
+on a busy machine it is the steadier figure. A ratio is the median of the ratios within each round, to a bare span of
+the stock SDK unless the row says otherwise; goals are held against it. Absolute figures differ between machines: compare
+ratios.
 """
 
 

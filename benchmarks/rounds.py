@@ -135,6 +135,10 @@ def run(rows: tuple[Row, ...], size: Size, say: Callable[[str], None]) -> dict[s
                 for worker in _start([row], size, Path(scratch), outcomes, say):
                     _record(outcomes, worker, size.backlog)
                     worker.close()
+        for row in rows:
+            reference = outcomes.get(row.reference)
+            if reference is not None and not reference.measurements:
+                reference.unavailable = reference.unavailable or outcomes[row.key].unavailable
     return outcomes
 
 

@@ -73,7 +73,8 @@ OURS = (
         reference="stock_otlp", goal=Goal(0.13), note="each with its own encoder, sending nothing"),
     Row("sklearn_bare", "scikit-learn `Pipeline.predict` of one row, not instrumented", None),
     Row("sklearn", "the same, instrumented: 3 spans", "ladder:pipeline", reference="sklearn_bare", goal=Goal(1.08),
-        note="both take turns of 100 calls in one process, because two processes differ by more than the goal"),
+        note="both take turns of 100 calls in one process, because two processes differ by more than the goal; times "
+        "are medians of turns"),
 )  # fmt: skip
 STOCK = (
     Row("stock", "stock SDK span (BatchSpanProcessor, discarding exporter)", "stock:span", "stock"),

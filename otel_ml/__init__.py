@@ -1,6 +1,6 @@
 """Observability for machine learning: one decorator gives a span, correlated logs and a histogram with exemplars.
 
-The decorators need the OpenTelemetry API only. `configure` and its options bring in the SDK, and load when first used.
+The decorators need the OpenTelemetry API only. A call of `configure` brings in the SDK, unless that is disabled.
 """
 
 from __future__ import annotations

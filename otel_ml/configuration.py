@@ -65,6 +65,7 @@ def configure(
     """
     arguments = {key: value for key, value in locals().items() if value is not None}
     settings = resolve(arguments)
+    withdraw_unreadable_limits()  # also where it is disabled: the program may import the SDK itself
     with _lock:
         current = active()
         if current is not None and current.provisional and arguments and settings != current.settings:
@@ -91,7 +92,6 @@ def _warn_unchanged(new: Settings, old: Settings) -> None:
 
 
 def _started(settings: Settings) -> Telemetry:
-    withdraw_unreadable_limits()
     from otel_ml.pipelines import start  # noqa: PLC0415  brings in the SDK, of which a disabled program needs nothing
 
     return start(settings)

@@ -13,17 +13,13 @@ from opentelemetry.sdk.resources import Resource
 
 from otel_ml import health, processes, propagation, runs, threads
 from otel_ml.errors import Error
-from otel_ml.export import destinations
 from otel_ml.instruments import instruments
 from otel_ml.loggers import own_logger
-from otel_ml.logs import setup as log_setup
 from otel_ml.manifest import Manifest
-from otel_ml.metrics import setup as metric_setup
 from otel_ml.redaction import Redactor
 from otel_ml.redaction import current as current_redactor
 from otel_ml.redaction import use as use_redactor
 from otel_ml.settings import Settings, state_directories, writable_directory
-from otel_ml.spans import setup as trace_setup
 from otel_ml.telemetry import Pipeline, Telemetry
 
 _logger = own_logger()
@@ -99,6 +95,9 @@ def _resource(settings: Settings) -> Resource:
 
 
 def _traces(settings: Settings, resource: Resource, directory: Path, manifest: Manifest | None) -> Pipeline:
+    from otel_ml.export import destinations  # noqa: PLC0415  each signal loads what it needs, and may fail alone
+    from otel_ml.spans import setup as trace_setup  # noqa: PLC0415
+
     assert settings.traces is not None  # noqa: S101  the caller checked; for the type checker
     on_run = (lambda run: manifest.add_run(run.id, run.name)) if manifest is not None else (lambda run: None)
     return trace_setup.start(
@@ -111,6 +110,9 @@ def _traces(settings: Settings, resource: Resource, directory: Path, manifest: M
 
 
 def _metrics(settings: Settings, resource: Resource, directory: Path) -> Pipeline:
+    from otel_ml.export import destinations  # noqa: PLC0415
+    from otel_ml.metrics import setup as metric_setup  # noqa: PLC0415
+
     assert settings.metrics is not None  # noqa: S101
     return metric_setup.start(
         settings.metrics,
@@ -121,6 +123,9 @@ def _metrics(settings: Settings, resource: Resource, directory: Path) -> Pipelin
 
 
 def _logs(settings: Settings, resource: Resource, directory: Path) -> Pipeline:
+    from otel_ml.export import destinations  # noqa: PLC0415
+    from otel_ml.logs import setup as log_setup  # noqa: PLC0415
+
     assert settings.logs is not None  # noqa: S101
     return log_setup.start(
         settings.logs,

@@ -31,7 +31,7 @@ def start() -> None:
 
 @contextmanager
 def _unseen_by_collector() -> Iterator[None]:
-    """What is made here lives as long as the program: the garbage collector need not look at it, now or ever again."""
+    """What is made here most often lives as long as the program: the collector does not look at it, now or later."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

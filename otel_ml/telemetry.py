@@ -122,9 +122,10 @@ class Telemetry:
         self._closed = True
         atexit.unregister(self._at_exit)
         _call_each(self.unfinished)
+        before = sum(health.dropped().values())
         delivered = self._each(lambda pipeline, seconds: pipeline.close(seconds), timeout)
         if not delivered:
-            lost = sum(health.dropped().values())
+            lost = sum(health.dropped().values()) - before
             health.warn_once(
                 "shutdown",
                 "telemetry was not delivered in full: %s. `otel-ml doctor` says why.",

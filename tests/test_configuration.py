@@ -7,6 +7,8 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from support import run_python
 
 PROGRAM = """
@@ -88,6 +90,38 @@ def test_the_disabled_sdk_writes_nothing_and_leaves_logging_alone(tmp_path: Path
     assert done.returncode == 0, done.stderr
     assert list(tmp_path.iterdir()) == []
     assert done.stderr == ""
+
+
+def test_a_disabled_program_can_import_the_sdk_with_unreadable_limits(tmp_path: Path) -> None:
+    """As an enabled one can: whoever switches telemetry off gets no new error."""
+    done = run_python(
+        "import otel_ml; otel_ml.configure(); import opentelemetry.sdk.trace",
+        cwd=tmp_path,
+        env={"OTEL_SDK_DISABLED": "true", "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "many"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT" in done.stderr
+
+
+@pytest.mark.parametrize("module", ["metrics.setup", "logs.setup", "spans.setup", "audit.recording"])
+def test_a_signal_that_cannot_be_loaded_costs_that_signal_only(tmp_path: Path, module: str) -> None:
+    """As with a release of the SDK that has moved what we need."""
+    done = run_python(
+        f"""
+        import sys
+        class Broken:
+            def find_spec(self, name, path=None, target=None):
+                if name == "otel_ml.{module}":
+                    raise ImportError("moved")
+        sys.meta_path.insert(0, Broken())
+        import otel_ml
+        with otel_ml.configure() as telemetry:
+            print(len(telemetry._pipelines))
+        """,
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "3"), done.stderr
+    assert "moved" in done.stderr
 
 
 def test_configure_is_idempotent_and_says_when_values_differ(tmp_path: Path) -> None:

@@ -177,6 +177,13 @@ def test_heavy_modules_are_seen_when_they_are_loaded() -> None:
     assert "opentelemetry.sdk" in loaded_by("import otel_ml.pipelines")
 
 
+def test_a_signal_that_is_off_is_not_loaded() -> None:
+    """Nor what it stands on in this package."""
+    code = "import otel_ml; otel_ml.configure(traces=False, metrics=False, logs=False, audit=False); import sys"
+    done = run_python(f"{code}; print(*(n for n in sys.modules if n.endswith('.setup') and n.startswith('otel_ml')))")
+    assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
+
+
 def test_a_disabled_program_loads_nothing_heavy() -> None:
     """Whoever switches telemetry off does not pay for the SDK."""
     done = loaded_by("import os; os.environ['OTEL_SDK_DISABLED'] = 'true'; import otel_ml; otel_ml.configure()")

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from otel_ml.audit.holds import HeldError
 from otel_ml.audit.pseudonyms import Pseudonyms
+from otel_ml.audit.reading.erasure import HeldError
 from otel_ml.audit.reading.statements import QueryError
 from otel_ml.audit.subjects import SubjectKeys
 from otel_ml.cli.audit import app
