@@ -14,8 +14,8 @@ subject runs in a process of its own, unless a note says otherwise. In each of {
 {calls:,} calls of the same function, which does nothing, so all rows are one interleaved run. Median and minimum are
 over rounds, of the time that the caller waits. CPU is that of all threads until everything recorded has been exported;
 on a busy machine it is the steadier figure. A ratio is the median of the ratios within each round, to a bare span of
-the stock SDK unless the row says otherwise; goals are held against it. Absolute figures differ between machines: compare
-ratios.
+the stock SDK unless the row says otherwise; goals are held against it. Absolute figures differ between machines:
+compare ratios.
 """
 
 
