@@ -102,7 +102,8 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         os.chdir(folder)
         exporters.use_for_traces()
-        options: dict[str, Any] = {"logs": False, "traces": otel_ml.Traces(queue_size=1_000_000, interval=0.2)}
+        traces = otel_ml.Traces(queue_size=1_000_000, interval=0.2)
+        options: dict[str, Any] = {"logs": False, "audit": False, "traces": traces}
         with otel_ml.configure(service_name="parts", directory=Path(folder), **options):
             measured = measure(parts())
     about = machine.describe()
