@@ -9,6 +9,7 @@ import json
 import logging
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,10 +37,15 @@ class Aborted(BaseException):
 class LockedProvider(TracerProvider):
     """Makes the spans that interpreters without a GIL get."""
 
+    _one_at_a_time = threading.RLock()
+
     def get_tracer(self, *args: Any, **kwargs: Any) -> Any:
-        tracer: Any = super().get_tracer(*args, **kwargs)
-        if isinstance(tracer, sdk.Tracer):
-            tracer.span_class = LockedSpan
+        with (
+            self._one_at_a_time
+        ):  # tracers of such an interpreter have the class from the start, before others see them
+            tracer: Any = super().get_tracer(*args, **kwargs)
+            if isinstance(tracer, sdk.Tracer) and getattr(tracer, "span_class", None) is not LockedSpan:
+                tracer.span_class = LockedSpan
         return tracer
 
 
