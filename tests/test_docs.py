@@ -32,7 +32,8 @@ def run(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
     environ = {name: value for name, value in os.environ.items() if not is_ambient(name)}
     environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"
     environ["PREFECT_HOME"] = f"{cwd}-prefect"  # the database of its server; not that of who runs this
-    return subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=120, check=False)
+    environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "90"  # a busy machine needs more than the default 20
+    return subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=180, check=False)
 
 
 @pytest.mark.parametrize("code", snippets("python"))

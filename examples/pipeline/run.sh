@@ -3,6 +3,7 @@
 set -e
 cd "$(dirname "$0")"
 export DVC_NO_ANALYTICS=1 PREFECT_HOME="$PWD/.prefect" PREFECT_SERVER_ANALYTICS_ENABLED=false MLFLOW_DISABLE_TELEMETRY=true
+export PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=90  # a busy machine needs more than the default 20
 [ -d .dvc ] || dvc init --no-scm --quiet
 code=0
 otel-ml run --name pipeline -- python flow.py "$@" || code=$?

@@ -78,6 +78,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
         **kept,
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
         "DO_NOT_TRACK": "1",
         **more,
     }
