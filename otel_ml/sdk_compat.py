@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import _get_from_env_or_default
 from opentelemetry.semconv.attributes.http_attributes import HTTP_RESPONSE_STATUS_CODE
 
 from otel_ml import health
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricReader
 
 
 def update_resource(provider: Any, resource: Resource) -> None:
@@ -48,6 +50,8 @@ def no_meter_provider_yet(provider: MeterProvider) -> bool:
 
 def temporality(reader: MetricReader, kind: type) -> AggregationTemporality:
     """Return the temporality that a reader was told to give instruments of a kind; cumulative when it does not say."""
+    from opentelemetry.sdk.metrics.export import AggregationTemporality  # noqa: PLC0415  spans and logs come without it
+
     temporalities: dict[type, AggregationTemporality] = getattr(reader, "_instrument_class_temporality", {})
     found = [value for known, value in temporalities.items() if issubclass(known, kind)]
     return found[0] if found else AggregationTemporality.CUMULATIVE

@@ -184,6 +184,15 @@ def test_a_signal_that_is_off_is_not_loaded() -> None:
     assert (done.returncode, done.stdout.split()) == (0, []), done.stderr
 
 
+def test_a_program_without_metrics_loads_nothing_of_them(tmp_path: Path) -> None:
+    """Its spans and logs go to files without the SDK's metrics."""
+    options = f"metrics=False, audit=False, directory={str(tmp_path)!r}"
+    code = f"import otel_ml; otel_ml.configure({options}).shutdown(); import sys"
+    done = run_python(f"{code}; print(*(n for n in sys.modules if n.startswith('opentelemetry.sdk.')))")
+    assert "opentelemetry.sdk.trace" in done.stdout.split(), done.stderr
+    assert "opentelemetry.sdk.metrics" not in done.stdout.split()
+
+
 def test_a_disabled_program_loads_nothing_heavy() -> None:
     """Whoever switches telemetry off does not pay for the SDK."""
     done = loaded_by("import os; os.environ['OTEL_SDK_DISABLED'] = 'true'; import otel_ml; otel_ml.configure()")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
-
-from opentelemetry.sdk._logs.export import LogRecordExporter
-from opentelemetry.sdk.metrics.export import MetricExporter
-from opentelemetry.sdk.trace.export import SpanExporter
+from typing import TYPE_CHECKING, Any
 
 from otel_ml import health
-from otel_ml.export import files, otlp
+from otel_ml.export import otlp
 from otel_ml.settings import Settings, Signal
+
+if TYPE_CHECKING:  # each signal loads what it needs, and may fail alone
+    from opentelemetry.sdk._logs.export import LogRecordExporter
+    from opentelemetry.sdk.metrics.export import MetricExporter
+    from opentelemetry.sdk.trace.export import SpanExporter
 
 
 def span_exporters(settings: Settings, directory: Path) -> list[SpanExporter]:
@@ -46,7 +47,7 @@ def _first(signal: Signal, settings: Settings, directory: Path) -> Any:
 def _make(signal: Signal, name: str, settings: Settings, directory: Path) -> Any:
     try:
         if name == "file":
-            return _FILES[signal](directory)
+            return _file(signal, directory)
         if name == "otlp":
             return _OTLP[signal](otlp.Endpoint.of(settings.endpoint, settings.headers))
         return _registered(signal, name)
@@ -58,8 +59,21 @@ def _make(signal: Signal, name: str, settings: Settings, directory: Path) -> Any
         return None
 
 
-_FILES = {"traces": files.FileSpanExporter, "metrics": files.FileMetricExporter, "logs": files.FileLogExporter}
 _OTLP = {"traces": otlp.span_exporter, "metrics": otlp.metric_exporter, "logs": otlp.log_exporter}
+
+
+def _file(signal: Signal, directory: Path) -> Any:
+    if signal == "traces":
+        from otel_ml.export.span_file import FileSpanExporter  # noqa: PLC0415
+
+        return FileSpanExporter(directory)
+    if signal == "metrics":
+        from otel_ml.export.metric_file import FileMetricExporter  # noqa: PLC0415
+
+        return FileMetricExporter(directory)
+    from otel_ml.export.log_file import FileLogExporter  # noqa: PLC0415
+
+    return FileLogExporter(directory)
 
 
 def _registered(signal: Signal, name: str) -> Any:

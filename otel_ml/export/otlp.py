@@ -10,21 +10,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from opentelemetry.sdk._logs.export import LogRecordExporter
-from opentelemetry.sdk.metrics.export import MetricExporter
-from opentelemetry.sdk.trace.export import SpanExporter
 from opentelemetry.util.re import parse_env_headers
 
 from otel_ml import health
 
 if TYPE_CHECKING:
     import requests
+    from opentelemetry.sdk._logs.export import LogRecordExporter
+    from opentelemetry.sdk.metrics.export import MetricExporter
+    from opentelemetry.sdk.trace.export import SpanExporter
 
 Protocol = Literal["http/protobuf", "grpc"]
 Signal = Literal["traces", "logs", "metrics"]
 
 GRPC_PORT = 4317  # registered for OTLP over gRPC
-Exporter = TypeVar("Exporter", SpanExporter, LogRecordExporter, MetricExporter)
+Exporter = TypeVar("Exporter", "SpanExporter", "LogRecordExporter", "MetricExporter")
 
 _inherited: list[object] = []  # from before a fork: to let go of it takes locks that nobody releases in the child
 

@@ -22,7 +22,9 @@ from opentelemetry.trace import Status, StatusCode
 from typer.testing import CliRunner
 
 from otel_ml import conventions, identity
-from otel_ml.export.files import FileLogExporter, FileMetricExporter, FileSpanExporter
+from otel_ml.export.log_file import FileLogExporter
+from otel_ml.export.metric_file import FileMetricExporter
+from otel_ml.export.span_file import FileSpanExporter
 from support import is_ambient
 
 START = 1_795_365_588_000_000_000  # 2026-11-22 16:39:48 UTC

@@ -14,7 +14,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from otel_ml import conventions
 from otel_ml.export.otlp import Endpoint, metric_exporter
-from otel_ml.export.otlp_json import encode_metrics
+from otel_ml.export.otlp_json.metrics import encode_metrics
 from otel_ml.metrics.meter import MeterProvider
 from otel_ml.metrics.readers import ScrapeReader
 from receivers import OtlpReceiver, parse_line

@@ -16,7 +16,10 @@ from opentelemetry.sdk.metrics.export import MetricExportResult
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from otel_ml import health
-from otel_ml.export.files import FileLogExporter, FileMetricExporter, FileSpanExporter, LineFile
+from otel_ml.export.line_file import LineFile
+from otel_ml.export.log_file import FileLogExporter
+from otel_ml.export.metric_file import FileMetricExporter
+from otel_ml.export.span_file import FileSpanExporter
 from support import run_python
 
 # A disk that is full
@@ -27,7 +30,7 @@ FULL_DISK = """
     from opentelemetry.sdk.trace import ReadableSpan
     from opentelemetry.trace import SpanContext
     from otel_ml import health
-    from otel_ml.export.files import FileSpanExporter
+    from otel_ml.export.span_file import FileSpanExporter
 
     directory = pathlib.Path(os.environ["DIRECTORY"])
     resource = Resource({"service.name": "shop"})

@@ -39,7 +39,9 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags, TraceState
 
 from otel_ml import health
-from otel_ml.export.otlp_json import encode_logs, encode_metrics, encode_spans
+from otel_ml.export.otlp_json.logs import encode_logs
+from otel_ml.export.otlp_json.metrics import encode_metrics
+from otel_ml.export.otlp_json.traces import encode_spans
 from receivers import parse_line, records_of
 
 CONTEXT = SpanContext(0x1234 << 64, 0x5678, is_remote=False, trace_flags=TraceFlags(1))

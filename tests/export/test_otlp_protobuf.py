@@ -26,7 +26,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from otel_ml import Redaction, health, redaction
-from otel_ml.export.otlp_json import encode_spans as json_spans
+from otel_ml.export.otlp_json.traces import encode_spans as json_spans
 from otel_ml.export.otlp_protobuf import KeyValues, LogEncoder, SpanEncoder
 from otel_ml.redaction import Redactor
 from otel_ml.spans.redacting import masked

@@ -9,8 +9,10 @@ from export import samples
 from hypothesis import HealthCheck, given, settings
 
 from otel_ml import health
-from otel_ml.export.files import FileLogExporter, FileMetricExporter, FileSpanExporter
+from otel_ml.export.log_file import FileLogExporter
+from otel_ml.export.metric_file import FileMetricExporter
 from otel_ml.export.otlp import Endpoint, log_exporter, metric_exporter, span_exporter
+from otel_ml.export.span_file import FileSpanExporter
 from receivers import OtlpReceiver, read_file
 
 MAKERS = {

@@ -118,7 +118,7 @@ def test_otlp_encoders_take_delta_points() -> None:
         from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
         from opentelemetry.sdk.metrics import Histogram
         from opentelemetry.sdk.metrics.export import AggregationTemporality
-        from otel_ml.export import otlp_json
+        from otel_ml.export.otlp_json.metrics import encode_metrics as json_metrics
         exporter = Exporter(preferred_temporality={Histogram: AggregationTemporality.DELTA})
         pipeline = begin(exporter)
         record(0.25); pipeline.flush(5); record(0.5); pipeline.flush(5)
@@ -126,7 +126,7 @@ def test_otlp_encoders_take_delta_points() -> None:
         scopes = message.resource_metrics[0].scope_metrics
         (point,) = [p for s in scopes for m in s.metrics if m.name == NAME for p in m.histogram.data_points]
         assert point.count == 1 and not point.HasField("min")
-        assert otlp_json.encode_metrics(exporter.batches[1])
+        assert json_metrics(exporter.batches[1])
         """
     )
 

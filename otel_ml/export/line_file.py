@@ -1,22 +1,14 @@
-"""Exporters that write OTLP-JSON lines to local files, one file a signal and process."""
+"""Local files that only ever hold whole lines, one a signal and process."""
 
 from __future__ import annotations
 
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-from opentelemetry.sdk._logs import ReadableLogRecord
-from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
-from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from otel_ml import health
-from otel_ml.export import otlp_json
 
 
 class LineFile:
@@ -121,7 +113,7 @@ def _end_torn_line(descriptor: int) -> None:
         _write_all(descriptor, b"\n")
 
 
-class _SignalFile:
+class SignalFile:
     """The file `<signal>-<pid>.jsonl` of one exporter."""
 
     def __init__(self, directory: Path, signal: str) -> None:
@@ -147,84 +139,6 @@ class _SignalFile:
         return True
 
     def shutdown(self) -> None:
+        """Close the file; nothing more is written."""
         self._shut_down = True
         self._file.close()
-
-
-class FileSpanExporter(SpanExporter):
-    """Appends spans to `<directory>/traces-<pid>.jsonl`.
-
-    A batch that cannot be written is lost; who called `export` counts it. The next one is tried anew.
-
-    Args:
-        directory: Made with mode 0700 when it is missing.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._file = _SignalFile(directory, "traces")
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Write one line; FAILURE when it could not be written whole, and after `shutdown`."""
-        written = self._file.write(otlp_json.encode_spans(spans)) if spans else True
-        return SpanExportResult.SUCCESS if written else SpanExportResult.FAILURE
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Return True: each export has written all it was given."""
-        return True
-
-    def shutdown(self) -> None:
-        """Close the file."""
-        self._file.shutdown()
-
-
-class FileLogExporter(LogRecordExporter):
-    """Appends log records to `<directory>/logs-<pid>.jsonl`.
-
-    A batch that cannot be written is lost; who called `export` counts it. The next one is tried anew.
-
-    Args:
-        directory: Made with mode 0700 when it is missing.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self._file = _SignalFile(directory, "logs")
-
-    def export(self, batch: Sequence[ReadableLogRecord]) -> LogRecordExportResult:
-        """Write one line; FAILURE when it could not be written whole, and after `shutdown`."""
-        written = self._file.write(otlp_json.encode_logs(batch)) if batch else True
-        return LogRecordExportResult.SUCCESS if written else LogRecordExportResult.FAILURE
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Return True: each export has written all it was given."""
-        return True
-
-    def shutdown(self) -> None:
-        """Close the file."""
-        self._file.shutdown()
-
-
-class FileMetricExporter(MetricExporter):
-    """Appends metrics to `<directory>/metrics-<pid>.jsonl`, cumulative as the collector's back ends want them.
-
-    A collection that cannot be written is lost; who called `export` counts it. The next one is tried anew.
-
-    Args:
-        directory: Made with mode 0700 when it is missing.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__()
-        self._file = _SignalFile(directory, "metrics")
-
-    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
-        """Write one line; FAILURE when it could not be written whole, and after `shutdown`."""
-        written = self._file.write(otlp_json.encode_metrics(metrics_data)) if metrics_data.resource_metrics else True
-        return MetricExportResult.SUCCESS if written else MetricExportResult.FAILURE
-
-    def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Return True: each export has written all it was given."""
-        return True
-
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Close the file."""
-        self._file.shutdown()

@@ -17,7 +17,10 @@ from opentelemetry.sdk._logs.export import LogRecordExportResult
 from opentelemetry.sdk.metrics.export import MetricExportResult, MetricsData
 from opentelemetry.sdk.trace.export import SpanExportResult
 
-from otel_ml.export.files import FileLogExporter, FileMetricExporter, FileSpanExporter, LineFile
+from otel_ml.export.line_file import LineFile
+from otel_ml.export.log_file import FileLogExporter
+from otel_ml.export.metric_file import FileMetricExporter
+from otel_ml.export.span_file import FileSpanExporter
 from receivers import read_file
 
 
@@ -128,7 +131,7 @@ def test_threads_do_not_mix_their_lines(tmp_path):
 
 ENDLESS = """
 import pathlib, sys
-from otel_ml.export.files import LineFile
+from otel_ml.export.line_file import LineFile
 
 file = LineFile(lambda: pathlib.Path(sys.argv[1]))
 while True:
