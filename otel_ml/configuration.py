@@ -13,7 +13,7 @@ from otel_ml.environment_table import withdraw_unreadable_limits
 from otel_ml.instruments import instruments
 from otel_ml.loggers import own_logger
 from otel_ml.options import Audit, Logs, Metrics, Redaction, Traces
-from otel_ml.settings import Settings, resolve, state_directories
+from otel_ml.settings import Settings, resolve, state_directory
 from otel_ml.telemetry import Telemetry, activate, active
 
 _logger = own_logger()
@@ -100,4 +100,4 @@ def _started(settings: Settings) -> Telemetry:
 def _inert(settings: Settings) -> Telemetry:
     instruments.enabled = False
     folder = runs.folder_name(runs.process_run_id())
-    return Telemetry(settings, state_directories(settings.directory)[0] / folder, [], [], [])
+    return Telemetry(settings, state_directory(settings.directory) / folder, [], [], [])

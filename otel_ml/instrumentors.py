@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib.machinery import PathFinder
-from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution
+from importlib.metadata import Distribution, EntryPoint
 
 from otel_ml import health
 from otel_ml.loggers import own_logger
-from otel_ml.packages import top_level_modules, with_entry_points
+from otel_ml.packages import installed, top_level_modules, with_entry_points
 from otel_ml.patches import when_imported
 
 Load = Callable[[], None]
@@ -40,7 +40,7 @@ _ready: list[Load] = []
 def load_all() -> None:
     """Load what is installed, as `opentelemetry-instrument` does, each part of it when its library is imported."""
     left_out = [name.strip() for name in os.environ.get(_LEFT_OUT, "").split(",")]
-    found = [entry for installed in with_entry_points(b"opentelemetry_") for entry in _entries(installed)]
+    found = [entry for one in with_entry_points(b"opentelemetry_") for entry in _entries(one)]
     for hook in _of(found, "pre_instrument"):
         _attempt(hook, partial(_call, hook))
     for entry in _of(found, "instrumentor"):
@@ -50,9 +50,9 @@ def load_all() -> None:
         _attempt(hook, partial(_call, hook))
 
 
-def _entries(installed: Distribution) -> list[EntryPoint]:
+def _entries(one: Distribution) -> list[EntryPoint]:
     try:
-        return list(installed.entry_points)
+        return list(one.entry_points)
     except Exception as error:  # no text, or none that is written as it should be
         health.internal_error("reading of entry points", error)
         return []
@@ -106,11 +106,8 @@ def _modules(entry: EntryPoint) -> set[str] | None:
 
 def _modules_of(requirement: str) -> set[str] | None:
     """Return the modules of a library, none when it does not list them; None: it is not installed."""
-    try:
-        installed = distribution(_NAME.findall(requirement)[0])
-    except PackageNotFoundError:
-        return None
-    return top_level_modules(lambda name: (installed.read_text(name) or "").encode())
+    found = installed(_NAME.findall(requirement)[0])
+    return None if found is None else top_level_modules(lambda name: (found.read_text(name) or "").encode())
 
 
 def _is_awaitable(module: str) -> bool:

@@ -11,7 +11,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from otel_ml import health
@@ -23,16 +22,19 @@ _MOST = 256
 _METADATA = ("METADATA", "PKG-INFO")
 _NAME = re.compile(rb"^Name:[ \t]*(\S+)", re.MULTILINE)
 _VERSION = re.compile(rb"^Version:[ \t]*(\S+)", re.MULTILINE)
-_TOP_LEVEL = re.compile(rb'\n"?([^/,"\n.]+)(?:\.py|\.[^/,"\n]*(?:so|pyd))?[/,"]')
+_NO_MODULE = re.compile(r'^$|[/,"\n.]')
+_REST = rb'(?:\.py|\.[^/,"\n]*(?:so|pyd))?[/,"]'
+_TOP_LEVEL = re.compile(rb'\n"?([^/,"\n.]+)' + _REST)
 
 
 @functools.lru_cache(maxsize=8)
 def versions_of(modules: frozenset[str]) -> dict[str, str]:
     """Return the version of each distribution that provides one of some top-level modules, by its name; 256 at most."""
     versions: dict[str, str] = {}
+    recorded = _recorded(modules)
     for folder in _metadata_folders():
         try:
-            if _provides(folder, modules):
+            if _provides(folder, modules, recorded):
                 name, version = _name_and_version(folder)
                 versions.setdefault(name, version)
         except Exception as error:  # half-removed distributions lie around in many environments
@@ -48,10 +50,23 @@ def with_entry_points(mark: bytes) -> list[Distribution]:
     """
     from importlib.metadata import Distribution, distributions  # noqa: PLC0415  30 ms, for a set-up program only
 
-    if any(path.endswith((".zip", ".pyz")) and os.path.isfile(path) for path in _path()):  # in there are no folders
+    if _has_archives():
         return list(distributions())
-    folders = {os.path.basename(folder).partition("-")[0]: folder for folder in reversed([*_metadata_folders()])}
+    folders = {_name_of(folder): folder for folder in reversed([*_metadata_folders()])}
     return [Distribution.at(folder) for folder in folders.values() if mark in _content(folder, "entry_points.txt")]
+
+
+def installed(name: str) -> Distribution | None:
+    """Return a distribution by its name, as `importlib.metadata` gives it; None: it is not installed."""
+    from importlib.metadata import Distribution, PackageNotFoundError, distribution  # noqa: PLC0415  as above
+
+    if _has_archives():
+        try:
+            return distribution(name)
+        except PackageNotFoundError:
+            return None
+    wanted = _normal(name)
+    return next((Distribution.at(folder) for folder in _metadata_folders() if _name_of(folder) == wanted), None)
 
 
 def top_level_modules(content: Callable[[str], bytes]) -> set[str]:
@@ -70,6 +85,20 @@ def _path() -> list[str]:
     return list(dict.fromkeys(entry for entry in entries if isinstance(entry, str)))
 
 
+def _has_archives() -> bool:
+    """Whether modules may come from zip files: in there are no folders."""
+    return any(path.endswith((".zip", ".pyz")) and os.path.isfile(path) for path in _path())
+
+
+def _name_of(folder: str) -> str:
+    return _normal(os.path.splitext(os.path.basename(folder))[0].partition("-")[0])
+
+
+def _normal(name: str) -> str:
+    """Return the name of a distribution as all of its spellings have it, see PEP 503."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def _metadata_folders() -> Iterator[str]:
     for path in _path():
         try:
@@ -79,8 +108,17 @@ def _metadata_folders() -> Iterator[str]:
             continue
 
 
-def _provides(folder: str, modules: frozenset[str]) -> bool:
-    return not modules.isdisjoint(top_level_modules(partial(_content, folder)))
+def _provides(folder: str, modules: frozenset[str], recorded: re.Pattern[bytes]) -> bool:
+    listed = _content(folder, "top_level.txt").split()
+    if listed:
+        return not modules.isdisjoint(name.decode(errors="replace") for name in listed)
+    return recorded.search(b"\n" + _content(folder, "RECORD")) is not None
+
+
+def _recorded(modules: frozenset[str]) -> re.Pattern[bytes]:
+    """Return what finds one of some modules among the files of a distribution, in a third of the time of all names."""
+    names = [re.escape(name.encode(errors="replace")) for name in sorted(modules) if not _NO_MODULE.search(name)]
+    return re.compile(rb'\n"?(?:' + (b"|".join(names) or rb"[^\s\S]") + rb")" + _REST)
 
 
 def _name_and_version(folder: str) -> tuple[str, str]:

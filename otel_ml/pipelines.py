@@ -19,7 +19,7 @@ from otel_ml.manifest import Manifest
 from otel_ml.redaction import Redactor
 from otel_ml.redaction import current as current_redactor
 from otel_ml.redaction import use as use_redactor
-from otel_ml.settings import Settings, state_directories, writable_directory
+from otel_ml.settings import Settings, state_directories, state_directory, writable_directory
 from otel_ml.telemetry import Pipeline, Telemetry
 
 _logger = own_logger()
@@ -73,10 +73,9 @@ def _guard(signal: str, start: Callable[[], None]) -> None:
 
 def _local_directory(settings: Settings, run_id: str) -> tuple[Path, Manifest | None]:
     """Return this process's folder, and its manifest when a signal is written there."""
-    candidates = state_directories(settings.directory)
     local = any("file" in names for names in settings.exporters.values())
-    state = writable_directory(candidates) if local else None
-    directory = (state or candidates[0]) / runs.folder_name(run_id)
+    state = writable_directory(state_directories(settings.directory)) if local else None
+    directory = (state or state_directory(settings.directory)) / runs.folder_name(run_id)
     if state is None:
         return directory, None
     directory.mkdir(mode=0o700, exist_ok=True)
@@ -141,10 +140,11 @@ def _audit(settings: Settings, resource: Resource) -> Pipeline:
     from otel_ml.audit.recording import Recording  # noqa: PLC0415  not every program has an audit trail
 
     assert settings.audit is not None  # noqa: S101
-    candidates = state_directories(settings.directory)
-    state = candidates[0] if settings.audit.directory is not None else writable_directory(candidates)
+    wanted = state_directory(settings.directory)
+    is_needed = settings.audit.directory is None
+    state = writable_directory(state_directories(settings.directory)) if is_needed else wanted
     mask = "[redacted]" if settings.redaction is None else settings.redaction.mask
-    return Recording(settings.audit, (state or candidates[0]) / "audit", resource.attributes, mask)
+    return Recording(settings.audit, (state or wanted) / "audit", resource.attributes, mask)
 
 
 def _propagate_everywhere() -> list[Callable[[], None]]:

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -108,13 +108,19 @@ def resolve(arguments: Mapping[str, Any]) -> Settings:
     )
 
 
-def state_directories(directory: Path | None) -> list[Path]:
-    """Return where local files may go, best first: the directory asked for, `.otel_ml`, then the user's own."""
-    import platformdirs  # noqa: PLC0415  only local files need it
+def state_directory(directory: Path | None) -> Path:
+    """Return where local files should go: the directory asked for, else `.otel_ml`."""
+    wanted = directory or (environment_table.read("directory") or (None,))[0] or Path.cwd() / ".otel_ml"
+    return Path(wanted).expanduser().absolute()
 
-    first = directory or (environment_table.read("directory") or (None,))[0] or Path.cwd() / ".otel_ml"
-    user = Path(platformdirs.user_state_dir("otel_ml", appauthor=False))
-    return [Path(first).expanduser().absolute(), user, Path(tempfile.gettempdir()) / f"otel_ml-{os.getuid()}"]
+
+def state_directories(directory: Path | None) -> Iterator[Path]:
+    """Give where local files may go, best first: where they should, then the user's own places."""
+    yield state_directory(directory)
+    import platformdirs  # noqa: PLC0415  5 ms, and seldom needed
+
+    yield Path(platformdirs.user_state_dir("otel_ml", appauthor=False))
+    yield Path(tempfile.gettempdir()) / f"otel_ml-{os.getuid()}"
 
 
 def _options(kind: type[Options], given: object, origins: dict[str, str]) -> Options | None:
@@ -260,7 +266,7 @@ def _checked_endpoint(value: object) -> str | None:
     return value
 
 
-def writable_directory(candidates: list[Path]) -> Path | None:
+def writable_directory(candidates: Iterable[Path]) -> Path | None:
     """Return the first candidate in which files can be made, with a warning when it is not the first.
 
     The directory is made (mode 0700) when it is missing.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -50,3 +51,33 @@ def test_what_is_listed_in_a_record_is_found_whatever_its_form(tmp_path: Path, m
     for module in ("package_a", "module_b", "fast_c", "quoted_d"):
         assert packages.versions_of(frozenset({module, "unknown"})) == {"several-things": "2.5"}, module
     assert packages.versions_of(frozenset({"script", "..", "module"})) == {}
+
+
+def test_a_distribution_is_found_by_any_spelling_of_its_name() -> None:
+    """It is the one that the standard library finds, also for names with dots, dashes and capitals."""
+    for one in metadata.distributions():
+        name = one.metadata["Name"]
+        found = packages.installed(name.replace("-", "_").upper())
+        assert found is not None, name
+        assert found.read_text("METADATA") == metadata.distribution(name).read_text("METADATA")
+    assert packages.installed("no-such-distribution") is None
+
+
+def test_a_distribution_is_found_where_modules_come_from_a_zip_file_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There the standard library looks."""
+    with zipfile.ZipFile(tmp_path / "modules.zip", "w") as archive:
+        archive.writestr(
+            "zipped_thing-1.5.dist-info/METADATA", "Metadata-Version: 2.4\nName: zipped-thing\nVersion: 1.5\n"
+        )
+    monkeypatch.syspath_prepend(tmp_path / "modules.zip")
+    found = packages.installed("zipped-thing")
+    assert found is not None
+    assert found.version == "1.5"
+    assert packages.installed("no-such-distribution") is None
+
+
+def test_no_module_is_provided_by_nothing() -> None:
+    """Whoever imported nothing has no packages."""
+    assert packages.versions_of(frozenset()) == {}

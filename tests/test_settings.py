@@ -191,10 +191,10 @@ def test_candidates_are_argument_variable_working_directory_then_the_users(
 ) -> None:
     """In that order, absolute, so that a change of directory does not matter."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
-    assert settings.state_directories(None)[:2] == [tmp_path / ".otel_ml", tmp_path / "xdg" / "otel_ml"]
+    assert list(settings.state_directories(None))[:2] == [tmp_path / ".otel_ml", tmp_path / "xdg" / "otel_ml"]
     monkeypatch.setenv("OTEL_ML_DIR", "relative")
-    assert settings.state_directories(None)[0] == tmp_path / "relative"
-    assert settings.state_directories(Path("argument"))[0] == tmp_path / "argument"
+    assert settings.state_directory(None) == tmp_path / "relative"
+    assert settings.state_directory(Path("argument")) == tmp_path / "argument"
 
 
 def test_every_variable_of_the_table_sets_an_option_that_exists() -> None:

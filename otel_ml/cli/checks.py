@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -110,7 +111,7 @@ def clock(settings: Settings, skew: float | None) -> Check:
             else Check("OK", "clock", "as the endpoint's")
         )
     newest = max(
-        (_age(run) for place in state_directories(settings.directory)[:2] for run in _entries(place)), default=0
+        (_age(run) for place in islice(state_directories(settings.directory), 2) for run in _entries(place)), default=0
     )
     if newest - time.time() > MOST_SKEW:
         return Check("WARN", "clock", f"a recorded run is {newest - time.time():.0f} s in the future", advice)

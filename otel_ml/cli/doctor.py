@@ -16,7 +16,7 @@ from otel_ml.cli import checks, render
 from otel_ml.cli.checks import Check, Status
 from otel_ml.cli.endpoint_check import check_endpoints, targets
 from otel_ml.cli.sender import without_secrets
-from otel_ml.settings import Settings, resolve, state_directories
+from otel_ml.settings import Settings, resolve, state_directory
 
 _STYLES: dict[Status, str] = {"OK": "green", "WARN": "yellow", "FAIL": "bold red"}
 _VERDICTS: dict[Status, str] = {
@@ -84,7 +84,7 @@ def _rows(settings: Settings) -> Iterator[tuple[str, str, str]]:
     for option in ("service_name", "service_version", "environment"):
         if option in origins and (value := getattr(settings, option)):
             yield option, value, origins.get(option, "default")
-    yield "directory", str(state_directories(settings.directory)[0]), origins.get("directory", "default")
+    yield "directory", str(state_directory(settings.directory)), origins.get("directory", "default")
     sent = {target.signal: target for target in targets(settings)}
     for signal, names in settings.exporters.items():
         target = sent.get(signal)

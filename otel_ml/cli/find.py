@@ -46,7 +46,7 @@ def find(name: str, *, directory: Path | None, as_json: bool) -> None:
     Raises:
         RunNotFoundError: Nothing that was recorded is called that.
     """
-    places = [directory.expanduser().absolute()] if directory is not None else state_directories(None)
+    places = [directory.expanduser().absolute()] if directory is not None else list(state_directories(None))
     problems: list[str] = []
     found_in = [recording for place in places for recording in recordings(place)]
     seen = Counter(names for recording in found_in for names in _names_in(recording, problems))

@@ -81,7 +81,7 @@ def find(reference: str | None, directory: Path | None) -> Selection:
     Raises:
         RunNotFoundError: No run or several match; the message lists what there is.
     """
-    places = [directory.expanduser().absolute()] if directory is not None else state_directories(None)
+    places = [directory.expanduser().absolute()] if directory is not None else list(state_directories(None))
     if reference and os.sep in reference and _is_run(Path(reference)):
         return Selection(describe(Path(reference).absolute()))
     found: list[Recording] = []

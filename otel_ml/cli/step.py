@@ -107,10 +107,10 @@ def call(
         _composed(config_path or Path(), config_name or "config", arguments) if with_config else _given(arguments)
     )
     from otel_ml.configuration import configure  # noqa: PLC0415  as above
-    from otel_ml.settings import state_directories  # noqa: PLC0415
+    from otel_ml.settings import state_directory  # noqa: PLC0415
     from otel_ml.telemetry import active  # noqa: PLC0415
 
-    prepare_environment(os.environ, state_directories(directory)[0])
+    prepare_environment(os.environ, state_directory(directory))
     if active() is None:  # else this process has been set up that way
         program.start()
     sys.path.insert(0, os.getcwd())
