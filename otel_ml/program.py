@@ -15,7 +15,10 @@ from otel_ml.configuration import configure
 from otel_ml.loggers import own_logger
 
 _NOT_OF_PROGRAM = ("PREFECT__SERVER_EPHEMERAL",)
-"""Variables of processes that tools start beside a program for themselves: Prefect's temporary server."""
+"""Variables of processes that tools start beside a program for themselves: Prefect's temporary server.
+
+`startup/sitecustomize` has them as well, to look at them before it loads this.
+"""
 
 
 def start() -> None:

@@ -13,6 +13,9 @@ from importlib.util import module_from_spec
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
+NOT_OF_PROGRAM = ("PREFECT__SERVER_EPHEMERAL",)
+"""As in `otel_ml.program`: a tool's own process does not even load otel_ml, because the program waits for its start."""
+
 
 def set_up() -> None:
     """Set the program up; without otel_ml, or where that fails, it runs all the same."""
@@ -37,5 +40,6 @@ def go_on() -> None:
         spec.loader.exec_module(module)
 
 
-set_up()
+if not any(map(os.environ.get, NOT_OF_PROGRAM)):
+    set_up()
 go_on()

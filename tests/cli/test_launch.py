@@ -16,6 +16,7 @@ import pytest
 from opentelemetry.instrumentation import auto_instrumentation
 
 import otel_ml
+from otel_ml import program
 from otel_ml.cli import launch as launch_module
 from otel_ml.errors import ConfigurationError
 from support import is_ambient
@@ -374,3 +375,11 @@ def test_a_process_that_an_instrumentation_starts_is_not_set_up(tmp_path: Path) 
     (tmp_path / "starts.py").write_text(f"class Starts:\n    def instrument(self, **_):\n        {start}\n")
     done = launch(tmp_path / "state", sys.executable, "-c", start, env={"PYTHONPATH": str(tmp_path)})
     assert done.stdout == "False\nFalse\nTrue\n", done.stderr
+
+
+@pytest.mark.parametrize("name", program._NOT_OF_PROGRAM)
+def test_a_process_of_a_tools_own_does_not_load_otel_ml(tmp_path: Path, name: str) -> None:
+    """Such as Prefect's temporary server, for whose start the program waits."""
+    code = "import sys; print('otel_ml' in sys.modules)"
+    done = launch(tmp_path, sys.executable, "-c", code, env={name: "1"})
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
