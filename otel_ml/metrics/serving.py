@@ -27,23 +27,23 @@ def serve(host: str, port: int, registry: CollectorRegistry, family: Family | No
         family: The processes that are shown together; when another one of them has the port, this one waits for it.
     """
     announced = _announce(port, family)
-    try:
-        server = MetricsServer(host, port, registry)
-    except (OSError, ValueError) as error:  # ValueError: no host name can be made of it
-        if announced and family is not None and family.has_server(port):
-            return StandbyServer(host, port, registry)
-        health.warn_once(
-            f"metrics:server:{host}:{port}",
-            "/metrics cannot be served on %s:%d (%s); the program goes on without it. "
-            "Metrics(port=0) takes a free port.",
-            host,
-            port,
-            getattr(error, "strerror", None) or error,
-        )
-        return None
-    if not port:
-        _logger.info("/metrics is served on http://%s:%d/metrics", host, server.port)
-    return server
+    for _ in range(2):  # who had the port may have ended before we looked who that is
+        try:
+            server = MetricsServer(host, port, registry)
+        except (OSError, ValueError) as error:  # ValueError: no host name can be made of it
+            if announced and family is not None and family.has_server(port):
+                return StandbyServer(host, port, registry)
+            reason = getattr(error, "strerror", None) or error
+        else:
+            if not port:
+                _logger.info("/metrics is served on http://%s:%d/metrics", host, server.port)
+            return server
+    health.warn_once(
+        f"metrics:server:{host}:{port}",
+        "/metrics cannot be served on %s:%d (%s); the program goes on without it. Metrics(port=0) takes a free port.",
+        host, port, reason,
+    )  # fmt: skip
+    return None
 
 
 def _announce(port: int, family: Family | None) -> bool:

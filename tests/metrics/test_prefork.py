@@ -14,8 +14,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
 
+from otel_ml.metrics.exposition import MetricsServer
+from otel_ml.metrics.family import Family
+from otel_ml.metrics.serving import serve
 from support import is_ambient
 
 WORKERS = 3
@@ -175,3 +179,22 @@ def test_the_exemplar_of_a_worker_that_died_is_kept(command: list[str]) -> None:
         for pid in {load.spans[span] for span in spans}:
             os.kill(pid, signal.SIGKILL)
         assert set(load.check()) == set(spans)
+
+
+def test_a_port_is_served_when_the_process_that_had_it_ends_at_that_moment(tmp_path: Path) -> None:
+    """Between the attempt to take the port and the look at who has it: nobody of the family does any more."""
+    port = free_port()
+    code = f"import socket; s = socket.create_server(('127.0.0.1', {port})); print('has it', flush=True); input()"
+    holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout is not None and holder.stdout.readline() == b"has it\n"
+
+    class Late(Family):
+        def has_server(self, port: int) -> bool:
+            holder.kill()
+            holder.wait()
+            return super().has_server(port)
+
+    server = serve("127.0.0.1", port, CollectorRegistry(), Late("late", tmp_path))
+    assert isinstance(server, MetricsServer)
+    server.close()
+    holder.communicate()
