@@ -52,8 +52,7 @@ def with_entry_points(mark: bytes) -> list[Distribution]:
 
     if _has_archives():
         return list(distributions())
-    folders = {_name_of(folder): folder for folder in reversed([*_metadata_folders()])}
-    return [Distribution.at(folder) for folder in folders.values() if mark in _content(folder, "entry_points.txt")]
+    return [Distribution.at(folder) for folder in _named().values() if mark in _content(folder, "entry_points.txt")]
 
 
 def installed(name: str) -> Distribution | None:
@@ -65,8 +64,8 @@ def installed(name: str) -> Distribution | None:
             return distribution(name)
         except PackageNotFoundError:
             return None
-    wanted = _normal(name)
-    return next((Distribution.at(folder) for folder in _metadata_folders() if _name_of(folder) == wanted), None)
+    folder = _named().get(_normal(name))
+    return None if folder is None else Distribution.at(folder)
 
 
 def top_level_modules(content: Callable[[str], bytes]) -> set[str]:
@@ -86,8 +85,25 @@ def _path() -> list[str]:
 
 
 def _has_archives() -> bool:
-    """Whether modules may come from zip files: in there are no folders."""
-    return any(path.endswith((".zip", ".pyz")) and os.path.isfile(path) for path in _path())
+    """Whether modules may come from zip files or eggs, however they are called: in there are no folders of ours."""
+    return any(path.endswith(".egg") or os.path.isfile(path) for path in _path())
+
+
+def _named() -> dict[str, str]:
+    """Return the folder of each distribution by its normal name: the first one on the path."""
+    return _named_in(tuple((path, _changed(path)) for path in _path()))
+
+
+@functools.lru_cache(maxsize=1)
+def _named_in(places: tuple[tuple[str, int], ...]) -> dict[str, str]:
+    return {_name_of(folder): folder for folder in reversed([*_metadata_folders()])}
+
+
+def _changed(path: str) -> int:
+    try:
+        return os.stat(path or ".").st_mtime_ns
+    except (OSError, ValueError):
+        return 0
 
 
 def _name_of(folder: str) -> str:
@@ -116,7 +132,7 @@ def _provides(folder: str, modules: frozenset[str], recorded: re.Pattern[bytes])
 
 
 def _recorded(modules: frozenset[str]) -> re.Pattern[bytes]:
-    """Return what finds one of some modules among the files of a distribution, in a third of the time of all names."""
+    """Return what finds one of some modules among the files of a distribution: where they are few, faster."""
     names = [re.escape(name.encode(errors="replace")) for name in sorted(modules) if not _NO_MODULE.search(name)]
     return re.compile(rb'\n"?(?:' + (b"|".join(names) or rb"[^\s\S]") + rb")" + _REST)
 

@@ -141,8 +141,8 @@ def _audit(settings: Settings, resource: Resource) -> Pipeline:
 
     assert settings.audit is not None  # noqa: S101
     wanted = state_directory(settings.directory)
-    is_needed = settings.audit.directory is None
-    state = writable_directory(state_directories(settings.directory)) if is_needed else wanted
+    own = settings.audit.directory is not None
+    state = wanted if own else writable_directory(state_directories(settings.directory))
     mask = "[redacted]" if settings.redaction is None else settings.redaction.mask
     return Recording(settings.audit, (state or wanted) / "audit", resource.attributes, mask)
 

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.sampling import _get_from_env_or_default
 from opentelemetry.semconv.attributes.http_attributes import HTTP_RESPONSE_STATUS_CODE
 
 from otel_ml import health
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricReader
+    from opentelemetry.sdk.trace import TracerProvider
 
 
 def update_resource(provider: Any, resource: Resource) -> None:
@@ -37,6 +36,8 @@ def update_resource(provider: Any, resource: Resource) -> None:
 
 def update_sampler(provider: TracerProvider) -> None:
     """Have a provider of ours, and the tracers that it made, sample as the environment says now."""
+    from opentelemetry.sdk.trace.sampling import _get_from_env_or_default  # noqa: PLC0415  its loss costs this only
+
     sampler = _get_from_env_or_default()
     provider.sampler = sampler
     for tracer in getattr(provider, "_tracers", {}).values():

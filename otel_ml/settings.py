@@ -120,7 +120,11 @@ def state_directories(directory: Path | None) -> Iterator[Path]:
     import platformdirs  # noqa: PLC0415  5 ms, and seldom needed
 
     yield Path(platformdirs.user_state_dir("otel_ml", appauthor=False))
-    yield Path(tempfile.gettempdir()) / f"otel_ml-{os.getuid()}"
+    try:
+        temporary = tempfile.gettempdir()
+    except OSError:  # none that can be written
+        return
+    yield Path(temporary) / f"otel_ml-{os.getuid()}"
 
 
 def _options(kind: type[Options], given: object, origins: dict[str, str]) -> Options | None:

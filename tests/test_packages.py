@@ -63,15 +63,16 @@ def test_a_distribution_is_found_by_any_spelling_of_its_name() -> None:
     assert packages.installed("no-such-distribution") is None
 
 
+@pytest.mark.parametrize("name", ["modules.zip", "modules-1.0-py3-none-any.whl", "modules.egg", "app"])
 def test_a_distribution_is_found_where_modules_come_from_a_zip_file_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """There the standard library looks."""
-    with zipfile.ZipFile(tmp_path / "modules.zip", "w") as archive:
+    """There the standard library looks, however the file is called."""
+    with zipfile.ZipFile(tmp_path / name, "w") as archive:
         archive.writestr(
             "zipped_thing-1.5.dist-info/METADATA", "Metadata-Version: 2.4\nName: zipped-thing\nVersion: 1.5\n"
         )
-    monkeypatch.syspath_prepend(tmp_path / "modules.zip")
+    monkeypatch.syspath_prepend(tmp_path / name)
     found = packages.installed("zipped-thing")
     assert found is not None
     assert found.version == "1.5"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
@@ -15,6 +14,9 @@ from otel_ml.export.otlp_protobuf.envelope import RECORD, Block, Place, Places, 
 from otel_ml.export.otlp_protobuf.key_values import KeyValues
 from otel_ml.export.otlp_protobuf.values import any_value, time
 from otel_ml.export.otlp_protobuf.wire import counted, pack_fixed32, utf8, varint
+
+if TYPE_CHECKING:  # spans come this way too
+    from opentelemetry.sdk._logs import ReadableLogRecord
 
 # Fields of LogRecord, in their order.
 _TIME = b"\x09"
