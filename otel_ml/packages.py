@@ -132,7 +132,7 @@ def _provides(folder: str, modules: frozenset[str], recorded: re.Pattern[bytes])
 
 
 def _recorded(modules: frozenset[str]) -> re.Pattern[bytes]:
-    """Return what finds one of some modules among the files of a distribution: where they are few, faster."""
+    """Return what finds one of some modules among the files of a distribution, faster than a list of all names."""
     names = [re.escape(name.encode(errors="replace")) for name in sorted(modules) if not _NO_MODULE.search(name)]
     return re.compile(rb'\n"?(?:' + (b"|".join(names) or rb"[^\s\S]") + rb")" + _REST)
 

@@ -17,14 +17,12 @@ from otel_ml.loggers import own_logger
 _NOT_OF_PROGRAM = ("PREFECT__SERVER_EPHEMERAL",)
 """Variables of processes that tools start beside a program for themselves: Prefect's temporary server.
 
-`startup/sitecustomize` has them as well, to look at them before it loads this.
+For `opentelemetry-instrument`; `startup/sitecustomize` has them as well, and looks before it loads any of this.
 """
 
 
 def start() -> None:
     """Do what `opentelemetry-instrument` does with our distro: configure, and load the instrumentations."""
-    if is_of_tool():
-        return
     with _unseen_by_collector():
         configure_from_environment()
         from otel_ml.instrumentors import load_all  # noqa: PLC0415  not where OpenTelemetry loads them

@@ -36,7 +36,7 @@ def update_resource(provider: Any, resource: Resource) -> None:
 
 def update_sampler(provider: TracerProvider) -> None:
     """Have a provider of ours, and the tracers that it made, sample as the environment says now."""
-    from opentelemetry.sdk.trace.sampling import _get_from_env_or_default  # noqa: PLC0415  its loss costs this only
+    from opentelemetry.sdk.trace.sampling import _get_from_env_or_default  # noqa: PLC0415  its loss costs spans only
 
     sampler = _get_from_env_or_default()
     provider.sampler = sampler

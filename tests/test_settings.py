@@ -197,6 +197,16 @@ def test_candidates_are_argument_variable_working_directory_then_the_users(
     assert settings.state_directory(Path("argument")) == tmp_path / "argument"
 
 
+def test_where_no_temporary_folder_can_be_used_the_other_places_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the last resort, and none is no error."""
+
+    def none_usable() -> str:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(settings.tempfile, "gettempdir", none_usable)
+    assert len(list(settings.state_directories(None))) == 2
+
+
 def test_every_variable_of_the_table_sets_an_option_that_exists() -> None:
     """The table, from which the documentation is made, names real options."""
     import dataclasses

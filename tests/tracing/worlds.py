@@ -40,9 +40,7 @@ class LockedProvider(TracerProvider):
     _one_at_a_time = threading.RLock()
 
     def get_tracer(self, *args: Any, **kwargs: Any) -> Any:
-        with (
-            self._one_at_a_time
-        ):  # tracers of such an interpreter have the class from the start, before others see them
+        with self._one_at_a_time:  # on such an interpreter a tracer has the class before other threads see it
             tracer: Any = super().get_tracer(*args, **kwargs)
             if isinstance(tracer, sdk.Tracer) and getattr(tracer, "span_class", None) is not LockedSpan:
                 tracer.span_class = LockedSpan
