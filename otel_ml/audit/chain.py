@@ -14,8 +14,8 @@ _SEAL: Final = len(HEAD) + 64 + len(TAIL)
 class Chain:
     """Where a chain has got to. It seals lines when they are written, and checks them when they are read.
 
-    A line is `<body>,"hash":"<64 hex digits>"}` and a line break. Its hash is the SHA-256 of the hash of the line
-    before, as 32 bytes, and of the body, which ends with the sequence number.
+    A line is `<body>,"hash":"<64 hex digits>"}` and a line break. Its hash is the SHA-256 of the body, which
+    ends with the sequence number, and of the hash of the line before, as 32 bytes.
 
     Args:
         root: Hash of the line before, or what `start_of` returns for the first one.

@@ -47,15 +47,18 @@ def seal(bodies: list[bytes], root: bytes, seq: int, descriptor: int = -1) -> tu
 
 
 def link(root: bytes, body: bytes) -> bytes:
-    """Return the hash of a line: SHA-256 of the hash of the line before and of the numbered body.
+    """Return the hash of a line: SHA-256 of the numbered body and of the hash of the line before.
+
+    The body comes first, so that a line is all but hashed before the hash of the one before it is known.
 
     Args:
         root: Hash of the line before, 32 bytes.
         body: What comes before the hash in the line.
     """
     if len(body) < _SHORT:
-        return sha256(root + body).digest()
-    digest = sha256(root)
+        return sha256(body + root).digest()
+    digest = sha256()
     for start in range(0, len(body), _PIECE):
         digest.update(body[start : start + _PIECE])
+    digest.update(root)
     return digest.digest()

@@ -8,8 +8,13 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 cdef extern from "sha256.h":
-    void sha256_of_two(
-        const unsigned char *before, const unsigned char *data, size_t size, unsigned char *digest, int portable
+    ctypedef struct sha256_begun:
+        pass
+    void sha256_begin(sha256_begun *message, const unsigned char *data, size_t size) noexcept nogil
+    void sha256_one(sha256_begun *message, size_t done, int portable) noexcept nogil
+    void sha256_both(sha256_begun *one, sha256_begun *other, int portable) noexcept nogil
+    void sha256_end(
+        sha256_begun *message, const unsigned char *after, unsigned char *digest, int portable
     ) noexcept nogil
 
 cdef extern from *:
@@ -105,28 +110,35 @@ def seal(list bodies not None, bytes root not None, int64_t seq, int descriptor=
 def link(bytes root not None, bytes body not None):
     """See `sealing.py`."""
     cdef unsigned char digest[32]
+    cdef sha256_begun message
     if PyBytes_GET_SIZE(root) != 32:
         raise ValueError("a hash has 32 bytes")
-    sha256_of_two(
-        <unsigned char *>PyBytes_AS_STRING(root), <unsigned char *>PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body),
-        digest, _portable
-    )
+    sha256_begin(&message, <unsigned char *>PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
+    sha256_one(&message, 0, _portable)
+    sha256_end(&message, <unsigned char *>PyBytes_AS_STRING(root), digest, _portable)
     return PyBytes_FromStringAndSize(<char *>digest, 32)
 
 
 cdef void _seal(
     char *to, _Body *parts, Py_ssize_t count, unsigned char *chained, int64_t seq, bint portable
 ) noexcept nogil:
+    cdef sha256_begun messages[2]
+    cdef char *ends[2]
     cdef char *line
-    cdef Py_ssize_t index
-    for index in range(count):
-        line = to
-        memcpy(to, parts[index].data, parts[index].size)
-        to += parts[index].size
-        memcpy(to, b',"seq":', 7)
-        to = otel_ml_decimal(to + 7, seq + index)
-        sha256_of_two(chained, <unsigned char *>line, to - line, chained, portable)
-        memcpy(to, b',"hash":"', 9)
-        to = otel_ml_hex(to + 9, chained, 32)
-        memcpy(to, b'"}\n', 3)
-        to += 3
+    cdef Py_ssize_t index, n, together
+    for index in range(0, count, 2):
+        together = 2 if index + 1 < count else 1
+        sha256_begin(&messages[1], NULL, 0)
+        for n in range(together):
+            line = to
+            memcpy(to, parts[index + n].data, parts[index + n].size)
+            to += parts[index + n].size
+            memcpy(to, b',"seq":', 7)
+            ends[n] = otel_ml_decimal(to + 7, seq + index + n)
+            sha256_begin(&messages[n], <unsigned char *>line, ends[n] - line)
+            to = ends[n] + 9 + 64 + 3
+        sha256_both(&messages[0], &messages[1], portable)
+        for n in range(together):
+            sha256_end(&messages[n], chained, chained, portable)
+            memcpy(ends[n], b',"hash":"', 9)
+            memcpy(otel_ml_hex(ends[n] + 9, chained, 32), b'"}\n', 3)

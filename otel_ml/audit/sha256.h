@@ -61,33 +61,64 @@ static void sha256_blocks_portable(uint32_t state[8], const unsigned char *data,
 }
 
 #ifdef OTEL_ML_SHA_NI
-/* Two registers hold the eight words, in the order that `sha256rnds2` wants: ABEF and CDGH. */
-__attribute__((target("sha,sse4.1,ssse3"))) static void sha256_blocks_fast(uint32_t state[8], const unsigned char *data,
-                                                                           size_t blocks) {
+#define SHA256_TARGET __attribute__((target("sha,sse4.1,ssse3")))
+
+/* Blocks of one message, or of two that have nothing to do with each other: the second one costs little more, for each
+   instruction waits for the one before it. Two registers hold the eight words of a message's state, in the order that
+   `sha256rnds2` wants: ABEF and CDGH. */
+SHA256_TARGET __attribute__((always_inline)) static inline void sha256_lanes(
+    const int lanes, uint32_t *const state[], const unsigned char *const data[], size_t blocks) {
     const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
-    __m128i dcba = _mm_loadu_si128((const __m128i *)state), hgfe = _mm_loadu_si128((const __m128i *)(state + 4));
-    __m128i badc = _mm_shuffle_epi32(dcba, 0xB1), efgh = _mm_shuffle_epi32(hgfe, 0x1B);
-    __m128i abef = _mm_alignr_epi8(badc, efgh, 8), cdgh = _mm_blend_epi16(efgh, badc, 0xF0);
-    for (; blocks; blocks--, data += 64) {
-        const __m128i abef_before = abef, cdgh_before = cdgh;
-        __m128i w[4];
-        for (int i = 0; i < 4; i++) w[i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(data + 16 * i)), swap);
+    __m128i abef[2], cdgh[2], abef_before[2], cdgh_before[2], w[2][4];
+    for (int n = 0; n < lanes; n++) {
+        const __m128i dcba = _mm_loadu_si128((const __m128i *)state[n]);
+        const __m128i hgfe = _mm_loadu_si128((const __m128i *)(state[n] + 4));
+        const __m128i badc = _mm_shuffle_epi32(dcba, 0xB1), efgh = _mm_shuffle_epi32(hgfe, 0x1B);
+        abef[n] = _mm_alignr_epi8(badc, efgh, 8), cdgh[n] = _mm_blend_epi16(efgh, badc, 0xF0);
+    }
+    for (size_t block = 0; block < blocks; block++) {
+#pragma GCC unroll 2
+        for (int n = 0; n < lanes; n++) {
+            const unsigned char *from = data[n] + 64 * block;
+            abef_before[n] = abef[n], cdgh_before[n] = cdgh[n];
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++)
+                w[n][i] = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(from + 16 * i)), swap);
+        }
 #pragma GCC unroll 16
         for (int i = 0; i < 16; i++) {
-            const __m128i now = w[i & 3], next = w[(i + 1) & 3], later = w[(i + 2) & 3], last = w[(i + 3) & 3];
-            const __m128i sum = _mm_add_epi32(now, _mm_loadu_si128((const __m128i *)(sha256_k + 4 * i)));
-            cdgh = _mm_sha256rnds2_epu32(cdgh, abef, sum);
-            abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(sum, 0x0E));
-            if (i < 12)
-                w[i & 3] = _mm_sha256msg2_epu32(
-                    _mm_add_epi32(_mm_sha256msg1_epu32(now, next), _mm_alignr_epi8(last, later, 4)), last);
+            const __m128i k = _mm_loadu_si128((const __m128i *)(sha256_k + 4 * i));
+#pragma GCC unroll 2
+            for (int n = 0; n < lanes; n++) {
+                const __m128i now = w[n][i & 3], next = w[n][(i + 1) & 3], later = w[n][(i + 2) & 3];
+                const __m128i last = w[n][(i + 3) & 3], sum = _mm_add_epi32(now, k);
+                cdgh[n] = _mm_sha256rnds2_epu32(cdgh[n], abef[n], sum);
+                abef[n] = _mm_sha256rnds2_epu32(abef[n], cdgh[n], _mm_shuffle_epi32(sum, 0x0E));
+                if (i < 12)
+                    w[n][i & 3] = _mm_sha256msg2_epu32(
+                        _mm_add_epi32(_mm_sha256msg1_epu32(now, next), _mm_alignr_epi8(last, later, 4)), last);
+            }
         }
-        abef = _mm_add_epi32(abef, abef_before);
-        cdgh = _mm_add_epi32(cdgh, cdgh_before);
+#pragma GCC unroll 2
+        for (int n = 0; n < lanes; n++) {
+            abef[n] = _mm_add_epi32(abef[n], abef_before[n]);
+            cdgh[n] = _mm_add_epi32(cdgh[n], cdgh_before[n]);
+        }
     }
-    __m128i feba = _mm_shuffle_epi32(abef, 0x1B), dchg = _mm_shuffle_epi32(cdgh, 0xB1);
-    _mm_storeu_si128((__m128i *)state, _mm_blend_epi16(feba, dchg, 0xF0));
-    _mm_storeu_si128((__m128i *)(state + 4), _mm_alignr_epi8(dchg, feba, 8));
+    for (int n = 0; n < lanes; n++) {
+        const __m128i feba = _mm_shuffle_epi32(abef[n], 0x1B), dchg = _mm_shuffle_epi32(cdgh[n], 0xB1);
+        _mm_storeu_si128((__m128i *)state[n], _mm_blend_epi16(feba, dchg, 0xF0));
+        _mm_storeu_si128((__m128i *)(state[n] + 4), _mm_alignr_epi8(dchg, feba, 8));
+    }
+}
+
+SHA256_TARGET static void sha256_blocks_fast(uint32_t *state, const unsigned char *data, size_t blocks) {
+    sha256_lanes(1, &state, &data, blocks);
+}
+
+SHA256_TARGET static void sha256_blocks_of_two(uint32_t *const state[2], const unsigned char *const data[2],
+                                               size_t blocks) {
+    sha256_lanes(2, state, data, blocks);
 }
 
 static int sha256_is_fast(void) {
@@ -109,30 +140,50 @@ static void sha256_blocks(uint32_t state[8], const unsigned char *data, size_t b
     sha256_blocks_portable(state, data, blocks);
 }
 
-/* The digest of 32 bytes and what follows on them; `data` is what follows. */
-static void sha256_of_two(const unsigned char before[32], const unsigned char *data, size_t size,
-                          unsigned char digest[32], int portable) {
-    uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-    unsigned char block[128] = {0};
-    const uint64_t bits = ((uint64_t)size + 32) * 8;
-    memcpy(block, before, 32);
-    if (size >= 32) {
-        memcpy(block + 32, data, 32);
-        sha256_blocks(state, block, 1, portable);
-        data += 32, size -= 32;
-        sha256_blocks(state, data, size / 64, portable);
-        data += size & ~(size_t)63, size &= 63;
-        memcpy(block, data, size);
-    } else {
-        memcpy(block + 32, data, size);
-        size += 32;
+/* A message whose whole blocks have been hashed: what is missing are the bytes after them. */
+typedef struct {
+    uint32_t state[8];
+    const unsigned char *data;
+    size_t size;
+} sha256_begun;
+
+static void sha256_begin(sha256_begun *message, const unsigned char *data, size_t size) {
+    static const uint32_t start[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                                      0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+    memcpy(message->state, start, sizeof start);
+    message->data = data;
+    message->size = size;
+}
+
+static void sha256_one(sha256_begun *message, size_t done, int portable) {
+    sha256_blocks(message->state, message->data + 64 * done, message->size / 64 - done, portable);
+}
+
+static void sha256_both(sha256_begun *one, sha256_begun *other, int portable) {
+    size_t common = 0;
+#ifdef OTEL_ML_SHA_NI
+    if (!portable && sha256_is_fast()) {
+        uint32_t *const states[2] = {one->state, other->state};
+        const unsigned char *const data[2] = {one->data, other->data};
+        common = (one->size < other->size ? one->size : other->size) / 64;
+        sha256_blocks_of_two(states, data, common);
     }
-    size_t end = size < 56 ? 64 : 128;
-    block[size] = 0x80;
-    memset(block + size + 1, 0, end - size - 1);
+#endif
+    sha256_one(one, common, portable);
+    sha256_one(other, common, portable);
+}
+
+/* The digest of a message that 32 more bytes follow on. */
+static void sha256_end(sha256_begun *message, const unsigned char after[32], unsigned char digest[32], int portable) {
+    unsigned char block[128] = {0};
+    const uint64_t bits = ((uint64_t)message->size + 32) * 8;
+    const size_t rest = message->size % 64, end = rest + 32 < 56 ? 64 : 128;
+    memcpy(block, message->data + message->size - rest, rest);
+    memcpy(block + rest, after, 32);
+    block[rest + 32] = 0x80;
     for (int i = 0; i < 8; i++) block[end - 1 - i] = (unsigned char)(bits >> (8 * i));
-    sha256_blocks(state, block, end / 64, portable);
-    for (int i = 0; i < 32; i++) digest[i] = (unsigned char)(state[i / 4] >> (24 - 8 * (i % 4)));
+    sha256_blocks(message->state, block, end / 64, portable);
+    for (int i = 0; i < 32; i++) digest[i] = (unsigned char)(message->state[i / 4] >> (24 - 8 * (i % 4)));
 }
 
 #endif

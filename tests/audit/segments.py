@@ -110,7 +110,7 @@ class Process:
 
     def _line(self, record: dict[str, Any]) -> bytes:
         body = orjson.dumps({**record, "seq": self._seq}).replace("\u2028".encode(), b"\\u2028")[:-1]
-        self._hash = hashlib.sha256(self._hash + body).digest()
+        self._hash = hashlib.sha256(body + self._hash).digest()
         self._seq += 1
         return body + b',"hash":"' + self._hash.hex().encode() + b'"}\n'
 

@@ -24,7 +24,7 @@ def test_a_line_is_json_whose_hash_follows_from_the_line_before_as_documented(bo
     root = hashlib.sha256(b"otel_ml.audita.jsonl").digest()
     for number, line in enumerate(sealed(bodies)):
         body, separator, rest = line.rpartition(b',"hash":"')
-        root = hashlib.sha256(root + body).digest()
+        root = hashlib.sha256(body + root).digest()
         assert separator and rest == root.hex().encode() + b'"}\n'
         assert json.loads(line)["seq"] == number
 

@@ -36,7 +36,7 @@ def test_the_hash_is_sha_256_at_every_length_around_a_block() -> None:
     """Padding takes another block or does not, and the first block has the hash before in it."""
     for length in [*range(330), 2014, 2015, 2016, 2047, 2048, 4095, 65_536, 1_000_003]:
         body = os.urandom(length)
-        assert sealing.link(ROOT, body) == hashlib.sha256(ROOT + body).digest(), length
+        assert sealing.link(ROOT, body) == hashlib.sha256(body + ROOT).digest(), length
 
 
 @given(st.lists(st.binary(max_size=300), max_size=20), st.sampled_from([0, 8, 9, 95, 10**9, 2**62]))
@@ -46,9 +46,21 @@ def test_lines_follow_on_one_another(bodies: list[bytes], seq: int) -> None:
     expected, root = b"", ROOT
     for number, body in enumerate(bodies):
         numbered = b'%b,"seq":%d' % (body, seq + number)
-        root = hashlib.sha256(root + numbered).digest()
+        root = hashlib.sha256(numbered + root).digest()
         expected += b'%b,"hash":"%b"}\n' % (numbered, root.hex().encode())
     assert sealing.seal(bodies, ROOT, seq) == (expected, root, 0)
+
+
+@pytest.mark.usefixtures("way")
+def test_lines_are_hashed_in_pairs_of_any_lengths() -> None:
+    """Two at once as far as both have whole blocks, the rest of each by itself, and a last one alone."""
+    for number in (1, 2, 3, 8):
+        for step in (0, 1, 37, 64, 640):
+            bodies = [os.urandom((index * step + number) % 2000) for index in range(number)]
+            root = ROOT
+            for index, body in enumerate(bodies):
+                root = hashlib.sha256(b'%b,"seq":%d' % (body, index) + root).digest()
+            assert sealing.seal(bodies, ROOT, 0)[1] == root, (number, step)
 
 
 def test_what_is_sealed_is_written_in_the_same_call(tmp_path: Path) -> None:

@@ -390,7 +390,7 @@ def test_the_lines_of_a_segment_are_what_its_helper_promises(trail: Path) -> Non
     previous = hashlib.sha256(b"otel_ml.audit" + sealed[0].name.encode()).digest()
     for number, line in enumerate(b"".join(path.read_bytes() for path in sealed).splitlines()):
         body, hash_ = line[:-75], line[-66:-2]
-        previous = hashlib.sha256(previous + body).digest()
+        previous = hashlib.sha256(body + previous).digest()
         assert hash_.decode() == previous.hex()
         assert json.loads(line)["seq"] == number
     assert os.stat(sealed[0]).st_mode & 0o777 == 0o600
