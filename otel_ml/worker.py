@@ -11,12 +11,15 @@ from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import get_ident
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from otel_ml import health
 from otel_ml.inbox import Inbox
 
 T = TypeVar("T")
+
+_LONGEST_DOZE: Final = 1.0
+"""Seconds until the queue is looked at all the same: an item may come at the moment at which its thread dozes off."""
 
 exporting_threads: set[int] = set()
 """Those that are inside an export at this moment."""
@@ -43,7 +46,9 @@ class QueueThread(Inbox, ABC, Generic[T]):
     Args:
         signal: Name under which losses are counted: `traces`, `logs` or `metrics`.
         name: Of the thread.
-        interval: Seconds between two looks at the queue.
+        interval: Seconds between two looks at the queue, while there is something to be found. Else the thread dozes
+            until it is told: to wake up takes the interpreter from the program, and some 0.4 ms of a processor from a
+            program that computes.
     """
 
     queue: deque[T]
@@ -65,6 +70,7 @@ class QueueThread(Inbox, ABC, Generic[T]):
         self._consuming = threading.Lock()
         self._starting = threading.Lock()
         self._wakes: SimpleQueue[None] = SimpleQueue()  # an Event would do, but its `set` is not re-entrant
+        self._dozing = self._urgent = False
         self._thread: threading.Thread | None = None
 
     @abstractmethod
@@ -96,17 +102,37 @@ class QueueThread(Inbox, ABC, Generic[T]):
             self._starting.release()
 
     def _run(self) -> None:
-        wakes = self._wakes
+        is_busy = False
         while not self._closed:
-            try:
-                wakes.get(timeout=self._interval)
-                while not wakes.empty():
-                    wakes.get_nowait()
-            except Empty:
-                pass
+            pause = self._interval
+            if not is_busy:
+                dozed = self._doze()
+                is_busy, pause = dozed < self._interval, max(0.0, self._interval - dozed)
+            if not self._urgent:
+                self._wait(pause)
+            self._urgent = False
+            is_busy = is_busy and bool(self.queue)
             self._drain(deadline=None)
             self._drained()
         self._count_rest()  # a caller may have been between its look at `closed` and its append
+
+    def _doze(self) -> float:
+        """Wait until there is something to do, and return how long that was."""
+        began = time.monotonic()
+        self._dozing = True
+        self._drained()
+        while not (self.queue or self._urgent or self._closed):
+            self._wait(_LONGEST_DOZE)
+        self._dozing = False
+        return time.monotonic() - began
+
+    def _wait(self, timeout: float) -> None:
+        try:
+            self._wakes.get(timeout=timeout)
+            while not self._wakes.empty():
+                self._wakes.get_nowait()
+        except Empty:
+            pass
 
     def _drain(self, deadline: float | None) -> bool:
         """Consume until the queue is empty; False when the deadline came first."""
@@ -132,6 +158,10 @@ class QueueThread(Inbox, ABC, Generic[T]):
         self._wake_thread()
 
     def _wake_thread(self) -> None:
+        self._urgent = True
+        self._ring()
+
+    def _ring(self) -> None:
         if self._wakes.empty():
             self._wakes.put(None)
 
@@ -191,7 +221,7 @@ class ItemQueue(QueueThread[T]):
         wake_at: Number of waiting items at which the thread is woken.
         interval: Seconds between two looks at the queue.
 
-    `quiet` is 0 while the thread has to be started, and once the queue is closed.
+    `quiet` is 0 while the thread has to be started or dozes, and once the queue is closed.
     """
 
     def __init__(self, signal: str, *, queue_size: int, wake_at: int, interval: float) -> None:
@@ -217,6 +247,9 @@ class ItemQueue(QueueThread[T]):
             self._wake_thread()
         else:
             self.quiet = self._wake_at
+            if self._dozing:
+                self._dozing = False
+                self._ring()
         return True
 
     def _put_into_full(self, item: T) -> bool:
@@ -224,7 +257,7 @@ class ItemQueue(QueueThread[T]):
         return False
 
     def _drained(self) -> None:
-        self.quiet = 0 if self._closed else self._wake_at
+        self.quiet = 0 if self._closed or self._dozing else self._wake_at
 
     def _stop(self) -> None:
         self.quiet = 0

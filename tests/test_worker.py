@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -209,6 +210,59 @@ def test_a_put_inside_a_put_does_not_hang() -> None:
         """
     )
     assert done.returncode == 0, done.stderr
+
+
+def dozing(subject: worker.QueueThread[int]) -> None:
+    """Wait until the thread dozes."""
+    deadline = time.monotonic() + 30
+    while not subject._dozing:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def test_a_thread_that_has_nothing_to_do_is_left_alone() -> None:
+    """To look into an empty queue takes the interpreter from the program."""
+    items: list[int] = []
+    subject = collecting(items, interval=0.001)
+    looks = []
+    drain = subject._drain
+    subject._drain = lambda deadline: looks.append(1) or drain(deadline)  # type: ignore[method-assign]
+    subject.put(1)
+    dozing(subject)
+    number = len(looks)
+    time.sleep(0.2)
+    assert (items, len(looks)) == ([1], number)
+    assert subject.close(10)
+
+
+def test_an_item_wakes_a_thread_that_dozes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not found by chance, when the thread looks of its own accord."""
+    monkeypatch.setattr(worker, "_LONGEST_DOZE", 3600.0)
+    arrived = threading.Event()
+    subject: BatchWorker[int] = BatchWorker(
+        "traces", lambda batch: arrived.set(), queue_size=10, batch_size=10, interval=0.01
+    )
+    for _ in range(20):
+        subject.put(1)
+        assert arrived.wait(30)
+        arrived.clear()
+        dozing(subject)
+    assert subject.close(10)
+
+
+def test_an_item_of_which_nobody_was_told_is_found_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller may have looked just before the thread dozed off, and append its item just after."""
+    monkeypatch.setattr(worker, "_LONGEST_DOZE", 0.01)
+    items: list[int] = []
+    subject = collecting(items)
+    subject.put(1)
+    dozing(subject)
+    subject.queue.append(2)
+    deadline = time.monotonic() + 30
+    while len(items) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+    assert subject.close(10)
 
 
 def test_the_thread_is_told_once_a_batch() -> None:

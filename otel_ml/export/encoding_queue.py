@@ -82,6 +82,8 @@ class BlockSender(QueueThread[Block]):
             self._start()
         if is_full:
             self.wake()
+        elif self._dozing:
+            self._ring()
 
     def _is_idle(self) -> bool:
         return self._waiting == 0 and super()._is_idle()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otel_ml import health
+from otel_ml import health, worker
 from otel_ml.export import encoding_queue
 from otel_ml.export.encoding_queue import BlockSender, EncodingQueue
 from otel_ml.export.otlp_protobuf import Block
@@ -49,6 +49,18 @@ class Endpoint:
 def queue_to(endpoint, **bounds):
     options = {"queue_size": 1000, "batch_size": 10, "interval": 0.01, **bounds}
     return EncodingQueue("traces", encode, endpoint, **options)
+
+
+def test_a_block_wakes_a_thread_that_dozes(monkeypatch):
+    """Neither thread finds its work by chance, when it looks of its own accord."""
+    monkeypatch.setattr(worker, "_LONGEST_DOZE", 3600.0)
+    endpoint = Endpoint()
+    subject = queue_to(endpoint)
+    for number in range(10):
+        subject.put(number)
+        wait_until(lambda: len(endpoint.received) == number + 1)  # noqa: B023  called before the next number
+        wait_until(lambda: subject._dozing and subject._blocks._dozing)
+    assert subject.close(10)
 
 
 def wait_until(condition, timeout=20.0):
