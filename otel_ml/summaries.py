@@ -120,11 +120,20 @@ def _label(label: object) -> str:
 
 def _dtypes(value: Any, library: str, most: int) -> Iterator[tuple[object, str]]:
     if library == "pandas":
-        head = value.iloc[:0, :most]
-        return zip(head.columns, map(str, head.dtypes), strict=True)
+        head = value if value.shape[1] <= most else value.iloc[:0, :most]
+        return zip(head.columns.tolist(), _texts(head.dtypes.tolist()), strict=True)
     if library == "polars":
         return ((name, str(dtype)) for name, dtype in islice(value.schema.items(), most))
     return ((field.name, str(field.type)) for field in islice(value.schema, most))
+
+
+def _texts(dtypes: list[Any]) -> Iterator[str]:
+    """Yield dtypes as texts; columns have few different ones, and numpy takes 4 us to say what one is called."""
+    known: dict[int, str] = {}
+    for dtype in dtypes:
+        if id(dtype) not in known:
+            known[id(dtype)] = str(dtype)
+        yield known[id(dtype)]
 
 
 def labelled(value: Any, library: str) -> dict[Any, Any] | None:

@@ -7,11 +7,16 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from otel_ml import capture, conventions, health, summaries
+from otel_ml import capture, conventions, health, redaction, summaries
 
 _MOST_FACTS = 32
 _MOST_IMPORTANCES = 50
 _LONGEST_JSON = 8192
+_MOST_KNOWN = 256
+_MOST_ITEMS = 256
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+_SIZED = frozenset({str, dict, list, tuple})
+_known: dict[tuple[str, redaction.Redactor], str] = {}
 _MEASURES = ("score", "loss", "inertia", "error", "bound")
 _FIRST = ("X", "X_train", "raw_documents", "y")
 
@@ -121,6 +126,36 @@ def _shown(value: Any) -> Any:
 
 
 def _json(value: Any) -> str:
+    """Return a masked copy as JSON; of little plain data it is remembered, for a search says the same of many fits."""
+    redactor = redaction.current()
+    if not redactor.repeatable or not _is_little(value):
+        return _json_anew(value)
+    key = repr(value), redactor
+    found = _known.get(key)
+    if found is None:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        found = _known[key] = _json_anew(value)
+    return found
+
+
+def _is_little(value: Any) -> bool:
+    """Whether a value is told from all others by its `repr`, which is short and runs nobody's code."""
+    waiting = [value]
+    for number, item in enumerate(waiting):
+        kind = type(item)
+        if number >= _MOST_ITEMS or (kind in _SIZED and len(item) > _MOST_ITEMS):
+            return False
+        if kind is dict:
+            waiting += [*item.keys(), *item.values()]
+        elif kind is list or kind is tuple:
+            waiting += item
+        elif kind not in _PLAIN:
+            return False
+    return True
+
+
+def _json_anew(value: Any) -> str:
     text = json.dumps(capture.features(value), separators=(",", ":"))
     return text if len(text) <= _LONGEST_JSON else json.dumps({"type": "json", "length": len(text)})
 

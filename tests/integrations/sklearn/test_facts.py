@@ -16,7 +16,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from otel_ml import capture
+import otel_ml
+from otel_ml import capture, redaction
 from otel_ml.integrations.sklearn import facts
 
 X = np.random.default_rng(0).normal(size=(40, 3))
@@ -109,3 +110,59 @@ def test_importances_are_told_when_asked_for_largest_first() -> None:
 def test_a_score_is_a_number(value: Any, expected: float | None) -> None:
     """A score is a number."""
     assert facts.number(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(1, True), (1, 1.0), ([1], (1.0,)), ({"a": 1}, {"a": "1"}), ({1: 2}, {"1": 2}), (0.1, np.float64(0.1))],
+)
+def test_what_is_remembered_of_one_value_is_not_said_of_another(one: Any, other: Any) -> None:
+    """Values that are equal to each other, or look alike, are told apart."""
+    for value in (one, other, one):
+        assert facts._json(value) == facts._json_anew(value)
+
+
+class Secretive:
+    """Its text is nobody's business."""
+
+    def __repr__(self) -> str:
+        raise AssertionError("nobody asked for it")
+
+
+def test_much_or_foreign_data_is_not_remembered() -> None:
+    """Neither is a value whose text may be long or is made by somebody's code."""
+    before = dict(facts._known)
+    for value in (
+        ["x"] * 1000,
+        {"a": "x" * 1000},
+        {"a": Secretive()},
+        [np.zeros(3)],
+        {"a": [["y"] * 200, ["z"] * 200]},
+    ):
+        assert facts._json(value) == facts._json_anew(value)
+    cyclic: list[Any] = []
+    cyclic.append(cyclic)
+    assert facts._json(cyclic) == facts._json_anew(cyclic)
+    assert facts._known == before
+
+
+def test_another_redactor_shows_in_its_own_way_what_is_remembered() -> None:
+    """What was shown under one is not shown under the next."""
+    value, before = {"customer": "Ada"}, redaction.current()
+    assert "Ada" in facts._json(value)
+    redaction.use(redaction.Redactor(otel_ml.Redaction(keys=("customer",))))
+    try:
+        assert "Ada" not in facts._json(value)
+    finally:
+        redaction.use(before)
+    assert "Ada" in facts._json(value)
+
+
+def test_a_callback_that_masks_is_asked_each_time() -> None:
+    """It may answer differently, so nothing is remembered."""
+    asked, before = [], redaction.current()
+    redaction.use(redaction.Redactor(otel_ml.Redaction(callback=lambda key, value: asked.append(key) or len(asked))))
+    try:
+        assert facts._json({"a": "x"}) != facts._json({"a": "x"})
+    finally:
+        redaction.use(before)
