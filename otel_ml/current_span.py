@@ -16,7 +16,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
-from otel_ml.primitives import derived, reset_variable, set_variable
+from otel_ml.primitives import derived, reset_variable, set_variable, variable_value
 
 _logger = logging.getLogger("opentelemetry.context")
 
@@ -68,10 +68,18 @@ def _is_current(variable: ContextVar[Context]) -> bool:
         variable.reset(token)
 
 
-get_context, set_context, reset_context = functions_of(getattr(context_api, "_RUNTIME_CONTEXT", None))
+_get_context, set_context, reset_context = functions_of(getattr(context_api, "_RUNTIME_CONTEXT", None))
 
 _owner: Any = getattr(set_context, "__self__", None)
 _variable: ContextVar[Context] | None = _owner if isinstance(_owner, ContextVar) else None
+
+
+def get_context() -> Context:
+    """Return the current context, which where this is compiled costs no call."""
+    if _variable is None:
+        return _get_context()
+    context: Context = variable_value(_variable)
+    return context
 
 
 def make_current(context: Context) -> Token[Context]:

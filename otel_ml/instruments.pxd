@@ -1,4 +1,11 @@
+cdef class SpanStarter:
+    cdef public object span_class
+
+    cpdef start(self, name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception)
+
+    cpdef end(self, span, end_time)
+
 cdef class Instruments:
-    cdef public object audit_records, bound, estimator_duration, inference_duration, inference_rows, recorder, starter, step_duration
-    cdef public object tracer
+    cdef public object audit_records, bound, estimator_duration, inference_duration, inference_rows, recorder, step_duration, tracer
+    cdef public SpanStarter starter
     cdef public bint enabled

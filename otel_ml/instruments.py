@@ -6,12 +6,45 @@ They follow whichever provider the application or `otel_ml.configure` sets, also
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from opentelemetry import metrics, trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, SpanKind
 
 from otel_ml import conventions
 from otel_ml.version import VERSION
+
+
+class SpanStarter:
+    """What starts and ends spans: `tracing.starter`, which a program without a tracer of ours never loads.
+
+    Attributes:
+        span_class: The class of its spans.
+    """
+
+    __slots__ = ("span_class",)
+
+    span_class: type[Any]
+
+    def start(  # noqa: PLR0917  the SDK's signature
+        self,
+        name: str,
+        context: Context | None,
+        kind: SpanKind,
+        attributes: Mapping[str, Any] | None,
+        links: Sequence[Link] | None,
+        start_time: int | None,
+        record_exception: bool,
+        set_status_on_exception: bool,
+    ) -> trace.Span:
+        """Start a span; the arguments are those of `Tracer.start_span`."""
+        raise NotImplementedError
+
+    def end(self, span: trace.Span, end_time: int | None) -> None:
+        """End a span of `span_class`."""
+        raise NotImplementedError
 
 
 class Instruments:
@@ -42,7 +75,7 @@ class Instruments:
     inference_duration: metrics.Histogram
     inference_rows: metrics.Counter
     recorder: Any
-    starter: Any
+    starter: SpanStarter | None
     step_duration: metrics.Histogram
     tracer: trace.Tracer
 
@@ -64,7 +97,8 @@ class Instruments:
             meter_provider: Where measurements go; None: the global provider, now or whenever it is set.
         """
         self.tracer = trace.get_tracer(conventions.SCOPE, VERSION, tracer_provider)
-        self.starter = getattr(self.tracer, "starter", None)
+        starter = getattr(self.tracer, "starter", None)
+        self.starter = starter if isinstance(starter, SpanStarter) else None
         meter = metrics.get_meter(conventions.SCOPE, VERSION, meter_provider)
         self.step_duration = meter.create_histogram(
             conventions.STEP_DURATION,

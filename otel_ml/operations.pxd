@@ -1,14 +1,14 @@
 cimport cython
 from libc.stdint cimport int64_t
 
-from otel_ml.current_span cimport detach, make_current
+from otel_ml.current_span cimport detach, get_context, make_current
 from otel_ml.exceptions cimport describe, error_type, first_time, is_cancellation
-from otel_ml.instruments cimport Instruments
+from otel_ml.instruments cimport Instruments, SpanStarter
 from otel_ml.primitives cimport derived, nanoseconds, ticks, wall_ns
-from otel_ml.series cimport Series
+from otel_ml.series cimport Observer, Series
 
 cdef Instruments instruments
-cdef object INTERNAL, INVALID_SPAN, SPAN_KEY, _ERROR, _ERROR_TYPE, _FAILED, _LOG_LEVEL, _OK, get_context
+cdef object INTERNAL, INVALID_SPAN, SPAN_KEY, _ERROR, _ERROR_TYPE, _FAILED, _LOG_LEVEL, _OK
 cdef tuple _EVENT_KEYS
 
 cdef class Spec:
@@ -27,12 +27,15 @@ cdef class Operation:
     cdef Spec _spec
     cdef double _started
 
+    @cython.locals(starter=SpanStarter)
     cpdef begin(self, Spec spec, attributes, Series series)
 
     cpdef stop(self, result)
 
+    @cython.locals(observer=Observer)
     cpdef _observe(self, Series series, double seconds)
 
+    @cython.locals(starter=SpanStarter)
     cpdef _end_span(self)
 
     cpdef _record(self, error)

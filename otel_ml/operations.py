@@ -191,9 +191,9 @@ class Operation:
         try:  # while the span is current: other histograms than ours take their exemplar from there
             if series.bound_to is not instruments.bound:
                 series.bind()
-            observe = series.observe
-            if observe is not None and (series.proxy is None or series.proxy._real_instrument is not None):
-                observe(seconds, self.span, self._ended_ns)
+            observer = series.observer
+            if observer is not None and (series.proxy is None or series.proxy._real_instrument is not None):
+                observer.observe(seconds, self.span, self._ended_ns)
         except Exception as error:
             health.internal_error("recording of a duration", error)
 
@@ -224,7 +224,11 @@ class Operation:
             if token is not None:
                 self._token = None
                 detach(token)
-            span.end(self._ended_ns)
+            starter = instruments.starter
+            if starter is not None and type(span) is starter.span_class:
+                starter.end(span, self._ended_ns)
+            else:
+                span.end(self._ended_ns)
         except Exception as error:
             health.internal_error("end of a span", error)
 

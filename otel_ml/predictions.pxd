@@ -1,6 +1,7 @@
 cimport cython
 
 from otel_ml.capture cimport rows_and_columns
+from otel_ml.current_span cimport get_context
 from otel_ml.instruments cimport Instruments
 from otel_ml.operations cimport Operation, Spec
 from otel_ml.primitives cimport item
@@ -8,7 +9,7 @@ from otel_ml.series cimport Series
 from otel_ml.variants cimport Variant
 
 cdef Instruments instruments
-cdef object RUN_KEY, _OUTPUT_ROWS, _RECORD_ID, get_context, inherited
+cdef object RUN_KEY, _OUTPUT_ROWS, _RECORD_ID, inherited
 
 cdef class CallRecorder
 

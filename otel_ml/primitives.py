@@ -23,6 +23,12 @@ put: Final[Any] = dict.__setitem__
 bound: Final[Any] = MethodType
 """Return a method: a function with its first argument."""
 
+plain_tuple: Final[Any] = tuple
+"""Return the items of a tuple, which may be one of a sub-class, as a tuple."""
+
+variable_value: Final[Any] = ContextVar.get
+"""Return the value of a context variable that has a default."""
+
 set_variable: Final[Any] = ContextVar.set
 """Give a context variable a value; return the token that undoes it."""
 

@@ -2,10 +2,11 @@
 
 from libc.stdint cimport int64_t
 
-from cpython.contextvars cimport PyContextVar_Reset, PyContextVar_Set
+from cpython.contextvars cimport PyContextVar_Reset, PyContextVar_Set, get_value
 from cpython.dict cimport PyDict_GetItemWithError, PyDict_SetItem, PyDict_Update
 from cpython.exc cimport PyErr_Occurred
 from cpython.object cimport PyObject
+from cpython.tuple cimport PyTuple_GET_SIZE, PyTuple_GetSlice
 
 cdef extern from *:
     """
@@ -122,6 +123,11 @@ cpdef Py_ssize_t bucket(tuple bounds, double value):
     return low
 
 
+cpdef tuple plain_tuple(object items):
+    """Return the items of a tuple, which may be one of a sub-class, as a tuple."""
+    return PyTuple_GetSlice(items, 0, PyTuple_GET_SIZE(items)) if isinstance(items, tuple) else tuple(items)
+
+
 cpdef object derived(object context, object key, object value):
     """Return a context that has one value more."""
     made = otel_ml_blank_like(context, ())
@@ -180,6 +186,11 @@ cpdef double ticks() except? -1:
 cpdef int64_t nanoseconds(double seconds) except? -1:
     """Return seconds as whole nanoseconds."""
     return <int64_t>(seconds * 1e9)
+
+
+cpdef object variable_value(object variable):
+    """Return the value of a context variable that has a default."""
+    return get_value(variable)
 
 
 cpdef object set_variable(object variable, object value):

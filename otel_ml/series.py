@@ -14,8 +14,37 @@ from opentelemetry.trace import Span
 from otel_ml import conventions, health
 from otel_ml.instruments import instruments
 
-Observe = Callable[[float, Span, int | None], object]
 Add = Callable[[int], object]
+
+
+class Observer:
+    """Where durations of one series go: `metrics.histogram_cells`, or another library's histogram."""
+
+    __slots__ = ()
+
+    def observe(self, value: float, span: Span | None, now: int | None = None) -> None:
+        """Count one duration.
+
+        Args:
+            value: Seconds.
+            span: Where it was measured.
+            now: When, in nanoseconds since the epoch; None: it is looked up.
+        """
+        raise NotImplementedError
+
+
+class _ByApi(Observer):
+    """The same by the API, which takes an exemplar from the current span."""
+
+    __slots__ = ("_attributes", "_histogram")
+
+    def __init__(self, histogram: Any, attributes: dict[str, Any]) -> None:
+        self._histogram = histogram
+        self._attributes = attributes
+
+    def observe(self, value: float, span: Span | None, now: int | None = None) -> None:
+        """Count one duration."""
+        self._histogram.record(value, self._attributes)
 
 
 class Series:
@@ -26,9 +55,9 @@ class Series:
         attributes: Of the series.
     """
 
-    __slots__ = ("_failures", "_histogram", "add_rows", "attributes", "bound_to", "observe", "proxy", "rows_bound_to")
+    __slots__ = ("_failures", "_histogram", "add_rows", "attributes", "bound_to", "observer", "proxy", "rows_bound_to")
 
-    observe: Observe | None
+    observer: Observer | None
     add_rows: Add
 
     def __init__(self, histogram: Callable[[], Any], attributes: dict[str, Any]) -> None:
@@ -51,13 +80,13 @@ class Series:
         if self.bound_to is not instruments.bound:
             bound = instruments.bound
             histogram = self._histogram()
-            self.observe = _observer(histogram, self.attributes)
+            self.observer = _observer(histogram, self.attributes)
             self.proxy = histogram if hasattr(histogram, "_real_instrument") else None
             self.bound_to = bound
         return self
 
     def bind_rows(self) -> None:
-        """Find the counter of rows that is in use now; to be called before `add_rows`, as `bind` before `observe`.
+        """Find the counter of rows that is in use now; to be called before `add_rows`, as `bind` before `observer`.
 
         Raises:
             Exception: What a foreign instrument raises.
@@ -73,19 +102,12 @@ class Series:
         return self._failures.of(error_type)
 
 
-def _observer(histogram: Any, attributes: dict[str, Any]) -> Observe | None:
+def _observer(histogram: Any, attributes: dict[str, Any]) -> Observer | None:
     bind = getattr(histogram, "bind", None)
     if bind is not None:
-        observe: Observe = bind(attributes).observe
-        return observe
-
-    if isinstance(histogram, metrics.NoOpHistogram):
-        return None
-
-    def record(seconds: float, span: Span, now: int | None) -> None:
-        histogram.record(seconds, attributes)
-
-    return record
+        cell: Observer = bind(attributes)
+        return cell
+    return None if isinstance(histogram, metrics.NoOpHistogram) else _ByApi(histogram, attributes)
 
 
 def _adder(counter: Any, attributes: dict[str, Any]) -> Add:

@@ -61,7 +61,7 @@ def test_a_token_of_another_context_is_logged_as_the_api_does(caplog: pytest.Log
 def test_the_short_ways_are_in_use_with_this_release() -> None:
     """A release that renames what they need is noticed here, not by a slower program."""
     variable = context_api._RUNTIME_CONTEXT._current_context  # type: ignore[attr-defined]
-    assert current_span.get_context == variable.get
+    assert current_span._get_context == variable.get
     assert current_span.set_context == variable.set
     assert current_span.reset_context == variable.reset
 

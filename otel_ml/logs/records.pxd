@@ -1,10 +1,11 @@
 cimport cython
 
+from otel_ml.current_span cimport get_context
 from otel_ml.logs.quick_record cimport filled
 from otel_ml.primitives cimport hex_digits, item
 from otel_ml.tracing.span_state cimport SpanState
 
-cdef object RUN_KEY, Run, SPAN_KEY, get_context
+cdef object RUN_KEY, Run, SPAN_KEY
 cdef Py_ssize_t _POSITIONAL
 
 cdef class RecordFactory:

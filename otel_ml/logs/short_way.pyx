@@ -14,6 +14,7 @@ from cpython.dict cimport PyDict_GetItemWithError, PyDict_Size
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
+from otel_ml.current_span cimport get_context
 from otel_ml.logs.handler cimport _is_internal
 from otel_ml.logs.places cimport Places
 from otel_ml.logs.quick_line cimport line_of
@@ -22,7 +23,6 @@ from otel_ml.logs.records cimport RecordFactory, _run_in
 from otel_ml.logs.simple_records cimport simple
 
 from otel_ml import patches
-from otel_ml.current_span import get_context
 from otel_ml.redaction import current as current_redactor
 
 cdef extern from *:

@@ -1,11 +1,12 @@
 cimport cython
 
 from otel_ml.primitives cimport bucket
+from otel_ml.series cimport Observer
 from otel_ml.tracing.span_state cimport SpanState
 
 cdef double _INFINITY
 
-cdef class HistogramCell:
+cdef class HistogramCell(Observer):
     cdef public object attributes
     cdef public object _place
     cdef object _base, _exemplars

@@ -13,6 +13,7 @@ from opentelemetry.trace import Span, TraceFlags
 from otel_ml.metrics.exemplars import EXEMPLAR_WORDS, RawExemplar, write_exemplar
 from otel_ml.metrics.series import moving, reject
 from otel_ml.primitives import bucket
+from otel_ml.series import Observer
 from otel_ml.tracing.span_state import SpanState
 
 _INFINITY: Final = float("inf")
@@ -54,7 +55,7 @@ class Snapshot(NamedTuple):
         return sum(self.bucket_counts)
 
 
-class HistogramCell:
+class HistogramCell(Observer):
     """One series of a histogram.
 
     No lock: with a GIL, CPython changes threads at calls and backward jumps only, and the statements that update a

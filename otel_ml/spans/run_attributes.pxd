@@ -1,6 +1,7 @@
+from otel_ml.current_span cimport get_context
 from otel_ml.primitives cimport item
 
-cdef object RUN_KEY, Run, get_context, inherited
+cdef object RUN_KEY, Run, inherited
 
 cdef class RunAttributes:
     cdef object _on_run

@@ -1,6 +1,7 @@
 cimport cython
 
 from otel_ml.primitives cimport blank
+from otel_ml.tracing.sdk_layout cimport span_context
 from otel_ml.tracing.failure_items cimport error_status, only_event
 from otel_ml.tracing.shared cimport SharedState
 
@@ -14,6 +15,8 @@ cdef class SpanState:
     cdef public Py_ssize_t _dropped
     cdef public bint _sampled
     cdef public SharedState _shared
+
+    cpdef get_span_context(self)
 
     @cython.locals(shared=SharedState)
     cpdef set_attribute(self, key, value)

@@ -18,7 +18,7 @@ from otel_ml.clean_attributes import CleanAttributes, are_simple
 from otel_ml.primitives import blank
 from otel_ml.tracing import sdk_layout
 from otel_ml.tracing.failure_items import ERROR, EVENT, error_status, only_event
-from otel_ml.tracing.sdk_layout import UNSET
+from otel_ml.tracing.sdk_layout import UNSET, span_context
 from otel_ml.tracing.shared import SharedState
 
 _logger = logging.getLogger("opentelemetry.sdk.trace")  # applications filter the SDK's warnings by its name
@@ -84,9 +84,7 @@ class SpanState:
     def get_span_context(self) -> SpanContext:
         """Return the span's context, made at the first call."""
         if self._span_context is None:
-            self._span_context = sdk_layout.span_context(
-                self._trace_id, self._span_id, self._trace_flags, self._trace_state
-            )
+            self._span_context = span_context(self._trace_id, self._span_id, self._trace_flags, self._trace_state)
         return self._span_context
 
     def is_recording(self) -> bool:

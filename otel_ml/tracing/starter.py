@@ -13,28 +13,29 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, TraceFlags
 
 from otel_ml.clean_attributes import CleanAttributes
 from otel_ml.current_span import SPAN_KEY, get_context
-from otel_ml.primitives import item
+from otel_ml.instruments import SpanStarter
+from otel_ml.primitives import item, plain_tuple
 from otel_ml.tracing.random_ids import span_id as new_span_id
 from otel_ml.tracing.random_ids import trace_id as new_trace_id
 from otel_ml.tracing.sampling import ALWAYS, TRACE_ID_MASK, Bounds
 from otel_ml.tracing.sdk_layout import FLAGS
 from otel_ml.tracing.shared import SharedState
 from otel_ml.tracing.span import Span
-from otel_ml.tracing.span_state import begun
+from otel_ml.tracing.span_state import SpanState, begun
 from otel_ml.tracing.unsampled_span import drawn, unsampled
 from otel_ml.tracing.unsampled_state import is_below
 
 _RANDOM: Final[int] = TraceFlags.RANDOM_TRACE_ID
 
 
-class Starter:
+class Starter(SpanStarter):
     """What a tracer compiles itself to.
 
     Args:
         ask: Starts a span as the SDK does.
     """
 
-    __slots__ = ("ask", "bounds", "locks", "shared", "span_class")
+    __slots__ = ("ask", "bounds", "locks", "shared")
 
     shared: SharedState
     bounds: Bounds | None
@@ -76,8 +77,9 @@ class Starter:
                 name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception
             )
         parent: Any = item(get_context() if context is None else context, SPAN_KEY)
-        parent_context: Any = None if parent is None else _context_of(parent, self.span_class)
-        if parent_context is None or not parent_context[5]:
+        parent_context: Any = None if parent is None else self._context_of(parent)
+        known = () if parent_context is None else plain_tuple(parent_context)
+        if not known or not known[5]:
             parent_context = None
             flags, state, bound = _RANDOM, None, bounds[0]
             if bound is ALWAYS:
@@ -88,7 +90,7 @@ class Starter:
                     return root
                 trace_id, span_id = root._trace_id, root._span_id
         else:
-            trace_id, _, remote, parent_flags, state, _ = parent_context
+            trace_id, _, remote, parent_flags, state, _ = known
             flags = parent_flags & _RANDOM
             bound = bounds[(3 if remote else 1) + (parent_flags & 1)]
             span_id = new_span_id()
@@ -117,11 +119,19 @@ class Starter:
             shared.processor.on_start(span, parent_context=context)
         return span  # type: ignore[no-any-return]
 
+    def end(self, span: Any, end_time: int | None) -> None:
+        """End a span of `span_class`."""
+        if self.locks:
+            span.end(end_time)
+        else:
+            own = span  # whose type is known where this is compiled, which makes it a call of C
+            SpanState.end(own, end_time)
 
-def _context_of(parent: Any, span_class: type[Span]) -> SpanContext | None:
-    if type(parent) is span_class:  # spares the look whether it is a span
-        return parent._span_context or parent.get_span_context()
-    context = parent.get_span_context() if isinstance(parent, trace.Span) else None
-    if context is not None and not isinstance(context, SpanContext):
-        raise TypeError("parent_span_context must be a SpanContext or None.")
-    return context
+    def _context_of(self, parent: Any) -> SpanContext | None:
+        if type(parent) is self.span_class and not self.locks:  # spares the look whether it is a span
+            own = parent
+            return own._span_context or SpanState.get_span_context(own)
+        context = parent.get_span_context() if isinstance(parent, trace.Span) else None
+        if context is not None and not isinstance(context, SpanContext):
+            raise TypeError("parent_span_context must be a SpanContext or None.")
+        return context

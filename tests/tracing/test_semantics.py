@@ -234,6 +234,25 @@ def test_a_parent_that_was_not_sampled_is_continued_unsampled(pipeline: Pipeline
     assert not pipeline.names()
 
 
+def test_a_span_that_no_tracer_began_is_a_parent_as_its_context_says(pipeline: Pipeline) -> None:
+    """Its constructor takes any context: of another process, or an invalid one, which is no parent."""
+    kind: Any = type(pipeline.tracer.start_span("any"))
+    far = kind("far", context=trace.SpanContext(5, 6, is_remote=True, trace_flags=trace.TraceFlags(1)))
+    none = kind("none", context=trace.INVALID_SPAN_CONTEXT)
+    child: Any = pipeline.tracer.start_span("child", trace.set_span_in_context(far, context_api.Context()))
+    root: Any = pipeline.tracer.start_span("root", trace.set_span_in_context(none, context_api.Context()))
+    assert child.parent == far.get_span_context() and child.parent.is_remote and child.get_span_context().trace_id == 5
+    assert root.parent is None and root.get_span_context().trace_id != 0
+
+
+def test_a_span_that_another_tracer_began_is_a_parent(pipeline: Pipeline) -> None:
+    """Also one of the same provider for another library, whose spans have something else in common."""
+    other = pipeline.provider.get_tracer("other", "2.0")
+    with other.start_as_current_span("outer") as outer, pipeline.tracer.start_as_current_span("inner") as inner:
+        assert inner.get_span_context().trace_id == outer.get_span_context().trace_id
+    assert inner.parent == outer.get_span_context()  # type: ignore[attr-defined]
+
+
 def test_suppressed_instrumentation_does_not_stop_spans_of_the_program(pipeline: Pipeline) -> None:
     """The key is for instrumentations, which look at it themselves."""
     with suppress_instrumentation(), pipeline.tracer.start_as_current_span("still"):

@@ -1,12 +1,13 @@
 cimport cython
 
 from otel_ml.capture cimport rows_and_columns
+from otel_ml.current_span cimport get_context
 from otel_ml.instruments cimport Instruments
 from otel_ml.integrations.sklearn.step_names cimport name_of
 from otel_ml.operations cimport Operation, Spec
 from otel_ml.primitives cimport item, put
 
-cdef object CALL_KEY, Context, get_context, recognised
+cdef object CALL_KEY, Context, recognised
 cdef dict _subjects
 cdef Py_ssize_t _MOST_CALLS
 cdef Instruments instruments
@@ -34,6 +35,9 @@ cdef class Call:
     cdef Operation _operation
     cdef Subject _subject
 
+    cpdef stop(self, result)
+
+    @cython.locals(operation=Operation)
     cdef _begin(self, Subject subject, Call outer, context, tuple data)
 
     cdef _begin_fit(self, tuple data)
