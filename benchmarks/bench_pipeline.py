@@ -22,8 +22,8 @@ SOURCES = ("conf", "stages", "dvc.yaml", "flow.py")
 FLOW = ["python", "flow.py"]
 
 
-def begin(folder: Path, processor: int, *, watched: bool) -> int:
-    """Start a run in a folder of its own, on one processor; return its process id."""
+def begin(folder: Path, processor: int, *, watched: bool) -> subprocess.Popen[bytes]:
+    """Start a run in a folder of its own, on one processor."""
     for name in SOURCES:
         source = EXAMPLE / name
         copy = shutil.copytree if source.is_dir() else shutil.copy2
@@ -33,23 +33,29 @@ def begin(folder: Path, processor: int, *, watched: bool) -> int:
         "PREFECT_HOME": str(folder / ".prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
     }  # fmt: skip
-    if not watched:
-        environment["OTEL_SDK_DISABLED"] = "true"
+    environment["OTEL_SDK_DISABLED"] = "false" if watched else "true"
     subprocess.run(["dvc", "init", "--no-scm", "--quiet"], cwd=folder, env=environment, check=True)
     command = ["otel-ml", "run", "--name", "pipeline", "--", *FLOW] if watched else FLOW
+    before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {processor})  # it goes to the processes that this one starts
-    with (folder / "output").open("w") as output:
-        return subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT).pid
+    with (folder / "output").open("wb") as output:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    os.sched_setaffinity(0, before)
+    return process
 
 
-def end(processes: dict[int, tuple[int, bool]]) -> dict[tuple[int, bool], float]:
-    """Wait for the runs; return their CPU seconds, by number of the pair and whether it was watched."""
+def end(runs: dict[tuple[int, bool], subprocess.Popen[bytes]]) -> dict[tuple[int, bool], float]:
+    """Wait for the runs; return their CPU seconds, by processor and whether they were watched."""
     seconds: dict[tuple[int, bool], float] = {}
-    for pid, run in processes.items():
-        _, status, used = os.wait4(pid, 0)
-        if status != 0:
-            raise SystemExit(f"run {run} ended with {os.waitstatus_to_exitcode(status)}")
+    failed = []
+    for run, process in runs.items():
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            failed.append(f"run {run} ended with {process.returncode}")
         seconds[run] = used.ru_utime + used.ru_stime
+    if failed:
+        raise SystemExit("\n".join(failed))
     return seconds
 
 
@@ -61,14 +67,14 @@ def main() -> None:
     available = sorted(os.sched_getaffinity(0))
     ratios: list[float] = []
     for number in range(rounds):
-        began, processes = time.monotonic(), {}
+        began, runs = time.monotonic(), {}
         with tempfile.TemporaryDirectory() as folder:
             for processor in available:
                 for watched in (False, True) if (number + processor) % 2 else (True, False):
                     place = Path(folder, f"{processor}-{watched}")
                     place.mkdir()
-                    processes[begin(place, processor, watched=watched)] = (processor, watched)
-            seconds = end(processes)
+                    runs[processor, watched] = begin(place, processor, watched=watched)
+            seconds = end(runs)
         for processor in available:
             plain, seen = seconds[processor, False], seconds[processor, True]
             ratios.append(seen / plain)

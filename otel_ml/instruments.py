@@ -18,7 +18,7 @@ from otel_ml.version import VERSION
 
 
 class SpanStarter:
-    """What starts and ends spans: `tracing.starter`, which a program without a tracer of ours never loads.
+    """What starts spans: `tracing.starter`, which a program without a tracer of ours never loads.
 
     Attributes:
         span_class: The class of its spans.
@@ -40,10 +40,6 @@ class SpanStarter:
         set_status_on_exception: bool,
     ) -> trace.Span:
         """Start a span; the arguments are those of `Tracer.start_span`."""
-        raise NotImplementedError
-
-    def end(self, span: trace.Span, end_time: int | None) -> None:
-        """End a span of `span_class`."""
         raise NotImplementedError
 
 

@@ -35,7 +35,6 @@ cdef class Operation:
     @cython.locals(observer=Observer)
     cpdef _observe(self, Series series, double seconds)
 
-    @cython.locals(starter=SpanStarter)
     cpdef _end_span(self)
 
     cpdef _record(self, error)

@@ -224,11 +224,7 @@ class Operation:
             if token is not None:
                 self._token = None
                 detach(token)
-            starter = instruments.starter
-            if starter is not None and type(span) is starter.span_class:
-                starter.end(span, self._ended_ns)
-            else:
-                span.end(self._ended_ns)
+            span.end(self._ended_ns)
         except Exception as error:
             health.internal_error("end of a span", error)
 

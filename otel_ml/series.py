@@ -104,8 +104,8 @@ class Series:
 
 def _observer(histogram: Any, attributes: dict[str, Any]) -> Observer | None:
     bind = getattr(histogram, "bind", None)
-    if bind is not None:
-        cell: Observer = bind(attributes)
+    cell = None if bind is None else bind(attributes)
+    if isinstance(cell, Observer):
         return cell
     return None if isinstance(histogram, metrics.NoOpHistogram) else _ByApi(histogram, attributes)
 

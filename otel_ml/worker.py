@@ -119,9 +119,11 @@ class QueueThread(Inbox, ABC, Generic[T]):
     def _doze(self) -> float:
         """Wait until there is something to do, and return how long that was."""
         began = time.monotonic()
-        self._dozing = True
-        self._drained()
-        while not (self.queue or self._urgent or self._closed):
+        while True:
+            self._dozing = True  # again after each look: the ring of an item that was found before may have come late
+            self._drained()
+            if self.queue or self._urgent or self._closed:
+                break
             self._wait(_LONGEST_DOZE)
         self._dozing = False
         return time.monotonic() - began

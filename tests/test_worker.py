@@ -250,6 +250,27 @@ def test_an_item_wakes_a_thread_that_dozes(monkeypatch: pytest.MonkeyPatch) -> N
     assert subject.close(10)
 
 
+def test_a_ring_that_comes_too_late_does_not_leave_the_thread_deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller may be held up between its append and the look whether the thread dozes, after its item was found."""
+    monkeypatch.setattr(worker, "_LONGEST_DOZE", 3600.0)
+    arrived = threading.Event()
+    subject: BatchWorker[int] = BatchWorker(
+        "traces", lambda batch: arrived.set(), queue_size=10, batch_size=10, interval=0.01
+    )
+    subject.put(1)
+    assert arrived.wait(30)
+    for _ in range(20):
+        arrived.clear()
+        dozing(subject)
+        subject._dozing = False  # what the late caller does
+        subject.quiet = subject._wake_at
+        subject._ring()
+        dozing(subject)
+        subject.put(1)
+        assert arrived.wait(30)
+    assert subject.close(10)
+
+
 def test_an_item_of_which_nobody_was_told_is_found_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """A caller may have looked just before the thread dozed off, and append its item just after."""
     monkeypatch.setattr(worker, "_LONGEST_DOZE", 0.01)

@@ -23,7 +23,5 @@ cdef class Starter(SpanStarter):
     cpdef start(self, name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception)
 
     @cython.locals(own=SpanState)
-    cpdef end(self, span, end_time)
-
     @cython.locals(own=SpanState)
     cdef _context_of(self, parent)

@@ -21,7 +21,7 @@ from otel_ml.tracing.sampling import ALWAYS, TRACE_ID_MASK, Bounds
 from otel_ml.tracing.sdk_layout import FLAGS
 from otel_ml.tracing.shared import SharedState
 from otel_ml.tracing.span import Span
-from otel_ml.tracing.span_state import SpanState, begun
+from otel_ml.tracing.span_state import begun
 from otel_ml.tracing.unsampled_span import drawn, unsampled
 from otel_ml.tracing.unsampled_state import is_below
 
@@ -119,18 +119,10 @@ class Starter(SpanStarter):
             shared.processor.on_start(span, parent_context=context)
         return span  # type: ignore[no-any-return]
 
-    def end(self, span: Any, end_time: int | None) -> None:
-        """End a span of `span_class`."""
-        if self.locks:
-            span.end(end_time)
-        else:
-            own = span  # whose type is known where this is compiled, which makes it a call of C
-            SpanState.end(own, end_time)
-
     def _context_of(self, parent: Any) -> SpanContext | None:
-        if type(parent) is self.span_class and not self.locks:  # spares the look whether it is a span
+        if type(parent) is self.span_class:  # spares the look whether it is a span
             own = parent
-            return own._span_context or SpanState.get_span_context(own)
+            return own._span_context or own.get_span_context()
         context = parent.get_span_context() if isinstance(parent, trace.Span) else None
         if context is not None and not isinstance(context, SpanContext):
             raise TypeError("parent_span_context must be a SpanContext or None.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 from otel_ml import capture, conventions, health, redaction, summaries
@@ -16,7 +17,7 @@ _MOST_KNOWN = 256
 _MOST_ITEMS = 256
 _PLAIN = frozenset({str, int, float, bool, type(None)})
 _SIZED = frozenset({str, dict, list, tuple})
-_known: dict[tuple[str, redaction.Redactor], str] = {}
+_known: dict[tuple[bytes, redaction.Redactor], str] = {}
 _MEASURES = ("score", "loss", "inertia", "error", "bound")
 _FIRST = ("X", "X_train", "raw_documents", "y")
 
@@ -130,12 +131,14 @@ def _json(value: Any) -> str:
     redactor = redaction.current()
     if not redactor.repeatable or not _is_little(value):
         return _json_anew(value)
-    key = repr(value), redactor
+    key = sha256(repr(value).encode("utf-8", "surrogatepass")).digest(), redactor  # nothing unmasked is kept
     found = _known.get(key)
     if found is None:
-        if len(_known) >= _MOST_KNOWN:
-            _known.clear()
-        found = _known[key] = _json_anew(value)
+        found = _json_anew(value)
+        if redaction.current() is redactor:
+            if len(_known) >= _MOST_KNOWN:
+                _known.clear()
+            _known[key] = found
     return found
 
 
@@ -150,7 +153,7 @@ def _is_little(value: Any) -> bool:
             waiting += [*item.keys(), *item.values()]
         elif kind is list or kind is tuple:
             waiting += item
-        elif kind not in _PLAIN:
+        elif kind not in _PLAIN or (kind is int and item.bit_length() > _MOST_ITEMS):
             return False
     return True
 
