@@ -47,8 +47,7 @@ class QueueThread(Inbox, ABC, Generic[T]):
         signal: Name under which losses are counted: `traces`, `logs` or `metrics`.
         name: Of the thread.
         interval: Seconds between two looks at the queue, while there is something to be found. Else the thread dozes
-            until it is told: to wake up takes the interpreter from the program, and some 0.4 ms of a processor from a
-            program that computes.
+            until it is told: each look takes the interpreter from the program.
     """
 
     queue: deque[T]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -235,28 +236,33 @@ def test_a_thread_that_has_nothing_to_do_is_left_alone() -> None:
     assert subject.close(10)
 
 
-def test_an_item_wakes_a_thread_that_dozes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not found by chance, when the thread looks of its own accord."""
+@pytest.fixture
+def sleeper(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[BatchWorker[int], threading.Event]]:
+    """A worker whose thread finds nothing by chance, and what tells that something arrived."""
     monkeypatch.setattr(worker, "_LONGEST_DOZE", 3600.0)
     arrived = threading.Event()
     subject: BatchWorker[int] = BatchWorker(
         "traces", lambda batch: arrived.set(), queue_size=10, batch_size=10, interval=0.01
     )
+    yield subject, arrived
+    assert subject.close(10)
+
+
+def test_an_item_wakes_a_thread_that_dozes(sleeper: tuple[BatchWorker[int], threading.Event]) -> None:
+    """It is not found by chance, when the thread looks of its own accord."""
+    subject, arrived = sleeper
     for _ in range(20):
         subject.put(1)
         assert arrived.wait(30)
         arrived.clear()
         dozing(subject)
-    assert subject.close(10)
 
 
-def test_a_ring_that_comes_too_late_does_not_leave_the_thread_deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ring_that_comes_too_late_does_not_leave_the_thread_deaf(
+    sleeper: tuple[BatchWorker[int], threading.Event],
+) -> None:
     """A caller may be held up between its append and the look whether the thread dozes, after its item was found."""
-    monkeypatch.setattr(worker, "_LONGEST_DOZE", 3600.0)
-    arrived = threading.Event()
-    subject: BatchWorker[int] = BatchWorker(
-        "traces", lambda batch: arrived.set(), queue_size=10, batch_size=10, interval=0.01
-    )
+    subject, arrived = sleeper
     subject.put(1)
     assert arrived.wait(30)
     for _ in range(20):
@@ -268,7 +274,6 @@ def test_a_ring_that_comes_too_late_does_not_leave_the_thread_deaf(monkeypatch: 
         dozing(subject)
         subject.put(1)
         assert arrived.wait(30)
-    assert subject.close(10)
 
 
 def test_an_item_of_which_nobody_was_told_is_found_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,7 +140,7 @@ static void sha256_blocks(uint32_t state[8], const unsigned char *data, size_t b
     sha256_blocks_portable(state, data, blocks);
 }
 
-/* A message whose whole blocks have been hashed: what is missing are the bytes after them. */
+/* A message whose whole blocks are hashed first, by itself or beside another one; what is left of it comes at the end. */
 typedef struct {
     uint32_t state[8];
     const unsigned char *data;

@@ -1,8 +1,8 @@
 cimport cython
 
 from otel_ml.primitives cimport blank
-from otel_ml.tracing.sdk_layout cimport span_context
 from otel_ml.tracing.failure_items cimport error_status, only_event
+from otel_ml.tracing.sdk_layout cimport span_context
 from otel_ml.tracing.shared cimport SharedState
 
 cdef object CleanAttributes, ERROR, EVENT, UNSET

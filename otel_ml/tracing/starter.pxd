@@ -23,5 +23,4 @@ cdef class Starter(SpanStarter):
     cpdef start(self, name, context, kind, attributes, links, start_time, record_exception, set_status_on_exception)
 
     @cython.locals(own=SpanState)
-    @cython.locals(own=SpanState)
     cdef _context_of(self, parent)

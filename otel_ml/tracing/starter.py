@@ -121,7 +121,7 @@ class Starter(SpanStarter):
 
     def _context_of(self, parent: Any) -> SpanContext | None:
         if type(parent) is self.span_class:  # spares the look whether it is a span
-            own = parent
+            own = parent  # of a known type where this is compiled
             return own._span_context or own.get_span_context()
         context = parent.get_span_context() if isinstance(parent, trace.Span) else None
         if context is not None and not isinstance(context, SpanContext):

@@ -33,7 +33,7 @@ def way(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.mark.usefixtures("way")
 def test_the_hash_is_sha_256_at_every_length_around_a_block() -> None:
-    """Padding takes another block or does not, and the first block has the hash before in it."""
+    """Padding takes another block or does not, and the last block has the hash before in it."""
     for length in [*range(330), 2014, 2015, 2016, 2047, 2048, 4095, 65_536, 1_000_003]:
         body = os.urandom(length)
         assert sealing.link(ROOT, body) == hashlib.sha256(body + ROOT).digest(), length
