@@ -129,7 +129,7 @@ def test_importing_is_light(code: str) -> None:
     """No SDK, no CLI, no numpy: their absence is what keeps the import short, not a stopwatch."""
     check = (
         f"import sys; {code}; heavy = [m for m in ('opentelemetry.sdk', 'asyncio', 'importlib.metadata', 'requests', "
-        "'grpc', 'rich', 'typer', 'orjson', 'prometheus_client', 'numpy') if m in sys.modules]; print(heavy)"
+        "'grpc', 'rich', 'click', 'orjson', 'prometheus_client', 'numpy') if m in sys.modules]; print(heavy)"
     )
     baseline = (
         "import sys, opentelemetry.trace, opentelemetry.metrics, opentelemetry.propagate, opentelemetry.baggage; "

@@ -58,7 +58,7 @@ RANK = {name: rank for rank, row in enumerate((*INSTRUMENTATION, *DISTRO)) for n
 INSTRUMENTATION_MODULES = sorted(set().union(*INSTRUMENTATION))
 
 # What a program that only has decorated functions must not pay for.
-HEAVY = ("opentelemetry.sdk", "typer", "rich", "prometheus_client", "orjson", "numpy", "pandas", "sklearn", "grpc")
+HEAVY = ("opentelemetry.sdk", "click", "rich", "prometheus_client", "orjson", "numpy", "pandas", "sklearn", "grpc")
 
 
 def unit_of(module: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import typer
+import click
 
 DAMAGED = 1
 """Exit code when a chain does not hold, or a segment cannot be read."""
@@ -15,76 +15,65 @@ DAMAGED = 1
 NOTHING_ERASED = 1
 """Exit code when there was nothing to erase."""
 
-app = typer.Typer(
-    name="audit",
-    help="The audit trail: every prediction on record, asked with SQL and checked against changes.",
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+in_directory = click.option(
+    "--dir", "directory", type=click.Path(path_type=Path), metavar="DIR",
+    help="Audit directory, or the state directory that holds it. Default: $OTEL_ML_AUDIT_DIR, else `audit` in the "
+    "state directory.",
+)  # fmt: skip
 
-Directory = Annotated[
-    Path | None,
-    typer.Option(
-        "--dir",
-        help="Audit directory, or the state directory that holds it. Default: $OTEL_ML_AUDIT_DIR, else `audit` in the "
-        "state directory.",
-        metavar="DIR",
-    ),
-]
-Sql = Annotated[
-    str,
-    typer.Argument(
-        help="A SELECT over the views predictions, outcomes and gaps; or the name of a query: models, failures, "
-        "errors, slowest, hours.",
-        metavar="SQL",
-    ),
-]
+
+@click.group(name="audit")
+def app() -> None:
+    """Ask, check and look after the record of every prediction."""
 
 
 @app.command()
-def query(
-    sql: Sql,
-    format: Annotated[
-        Literal["table", "csv", "json"], typer.Option("--format", help="json: an object a line.")
-    ] = "table",
-    directory: Directory = None,
-) -> None:
-    """Answer a question in SQL, from everything that is on record, also in segments that are being written."""
+@click.argument("sql")
+@click.option(
+    "--format", "shape", type=click.Choice(["table", "csv", "json"]), default="table", help="json: an object a line."
+)
+@in_directory
+def query(sql: str, shape: Literal["table", "csv", "json"], directory: Path | None) -> None:
+    """Answer a question in SQL.
+
+    It is asked of everything that is on record, also in segments that are being written.
+    SQL is a SELECT over the views predictions, outcomes and gaps; or the name of a query: models, failures, errors,
+    slowest, hours.
+    """
     from otel_ml.audit.reading.named_queries import NAMED  # noqa: PLC0415
     from otel_ml.audit.reading.query import run  # noqa: PLC0415
     from otel_ml.cli import audit_output  # noqa: PLC0415
 
     with run(NAMED.get(sql, sql), directory=directory) as result:
-        audit_output.print_result(result, format)
+        audit_output.print_result(result, shape)
 
 
 @app.command()
-def tail(
-    last: Annotated[int, typer.Option("--last", "-n", min=0, help="Records shown of those that are there.")] = 10,
-    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait for more, until Ctrl-C.")] = True,
-    format: Annotated[Literal["text", "json"], typer.Option("--format", help="json: an object a line.")] = "text",
-    directory: Directory = None,
-) -> None:
+@click.option("--last", "-n", type=click.IntRange(min=0), default=10, help="Records shown of those that are there.")
+@click.option("--follow/--no-follow", default=True, help="Wait for more, until Ctrl-C.")
+@click.option("--format", "shape", type=click.Choice(["text", "json"]), default="text", help="json: an object a line.")
+@in_directory
+def tail(last: int, shape: Literal["text", "json"], directory: Path | None, *, follow: bool) -> None:
     """Show the newest records, and each new one when it is written."""
     from otel_ml.audit.reading.tail import tail as records  # noqa: PLC0415
     from otel_ml.cli import audit_output  # noqa: PLC0415
 
     try:
         for record in records(last, follow=follow, directory=directory):
-            audit_output.print_record(record, format)
+            audit_output.print_record(record, shape)
     except KeyboardInterrupt:
-        raise typer.Exit from None
+        sys.exit(0)
 
 
 @app.command()
-def export(
-    destination: Annotated[Path, typer.Argument(help="File to write: .parquet or .csv.", metavar="FILE")],
-    sql: Annotated[
-        str | None, typer.Argument(help="A SELECT that says what. Default: all predictions.", metavar="[SQL]")
-    ] = None,
-    directory: Directory = None,
-) -> None:
-    """Write what is on record to a Parquet or CSV file."""
+@click.argument("destination", type=click.Path(path_type=Path), metavar="FILE")
+@click.argument("sql", required=False)
+@in_directory
+def export(destination: Path, sql: str | None, directory: Path | None) -> None:
+    """Write what is on record to a Parquet or CSV file.
+
+    FILE ends with .parquet or .csv. SQL is a SELECT that says what; default: all predictions.
+    """
     from otel_ml.audit.reading.export import EVERYTHING  # noqa: PLC0415
     from otel_ml.audit.reading.export import export as write  # noqa: PLC0415
     from otel_ml.audit.reading.named_queries import NAMED  # noqa: PLC0415
@@ -94,8 +83,12 @@ def export(
 
 
 @app.command()
-def verify(directory: Directory = None) -> None:
-    """Check that no record was changed, deleted or put elsewhere; name the first bad one of each chain."""
+@in_directory
+def verify(directory: Path | None) -> None:
+    """Check that no record was changed, deleted or put elsewhere.
+
+    The first bad one of each chain is named.
+    """
     from otel_ml import audit  # noqa: PLC0415
 
     report = audit.verify(directory=directory)
@@ -105,47 +98,51 @@ def verify(directory: Directory = None) -> None:
         _say(str(report))
     for problem in report.problems:
         _complain(str(problem))
-    raise typer.Exit(0 if report else DAMAGED)
+    sys.exit(0 if report else DAMAGED)
 
 
 @app.command()
-def erase(
-    subject: Annotated[
-        str, typer.Option("--subject", help="What `subject=` was given, or the records' pseudonym.", metavar="SUBJECT")
-    ],
-    directory: Directory = None,
-) -> None:
-    """Destroy the key of a subject: its encrypted records become unreadable everywhere, and the chain still holds.
+@click.option(
+    "--subject", required=True, metavar="SUBJECT", help="What `subject=` was given, or the records' pseudonym."
+)
+@in_directory
+def erase(subject: str, directory: Path | None) -> None:
+    """Make the records of a subject unreadable.
 
-    It is refused while a legal hold covers records of the subject.
+    Its key is destroyed: encrypted records become unreadable everywhere, and the chain still holds. It is refused
+    while a legal hold covers records of the subject.
     """
     from otel_ml import audit  # noqa: PLC0415
 
     if not audit.erase(subject, directory=directory):
         _complain("there is no key of this subject, so nothing was erased")
-        raise typer.Exit(NOTHING_ERASED)
+        sys.exit(NOTHING_ERASED)
     _say("Erased. Copies that were exported or backed up with their keys before are not covered.")
 
 
 @app.command()
-def hold(
-    reason: Annotated[str, typer.Argument(help="Why; it is put on record.", metavar="REASON")],
-    since: Annotated[datetime | None, typer.Option("--since", help="From this time on, UTC.")] = None,
-    until: Annotated[datetime | None, typer.Option("--until", help="Until this time, UTC.")] = None,
-    directory: Directory = None,
-) -> None:
-    """Keep records from being deleted by retention and from erasure, all of them or those of a time span."""
+@click.argument("reason")
+@click.option("--since", type=click.DateTime(), help="From this time on, UTC.")
+@click.option("--until", type=click.DateTime(), help="Until this time, UTC.")
+@in_directory
+def hold(reason: str, since: datetime | None, until: datetime | None, directory: Path | None) -> None:
+    """Keep records from retention and erasure.
+
+    All of them are kept, or those of a time span. REASON says why; it is put on record.
+    """
     from otel_ml import audit  # noqa: PLC0415
 
     _say(f"Held: {audit.hold(reason, since=since, until=until, directory=directory)}")
 
 
 @app.command()
-def release(
-    identity: Annotated[str, typer.Argument(help="What `hold` printed, and `stats` prints.", metavar="HOLD")],
-    directory: Directory = None,
-) -> None:
-    """End a legal hold."""
+@click.argument("identity", metavar="HOLD")
+@in_directory
+def release(identity: str, directory: Path | None) -> None:
+    """End a legal hold.
+
+    HOLD is what `hold` printed, and `stats` prints.
+    """
     from otel_ml import audit  # noqa: PLC0415
 
     audit.release(identity, directory=directory)
@@ -153,7 +150,8 @@ def release(
 
 
 @app.command()
-def stats(directory: Directory = None) -> None:
+@in_directory
+def stats(directory: Path | None) -> None:
     """Count segments, records, failures and losses."""
     from otel_ml.audit.reading.stats import stats as count  # noqa: PLC0415
     from otel_ml.cli import audit_output  # noqa: PLC0415
@@ -162,8 +160,12 @@ def stats(directory: Directory = None) -> None:
 
 
 @app.command()
-def compact(directory: Directory = None) -> None:
-    """Write sealed segments as Parquet too, which makes queries quick. The segments stay."""
+@in_directory
+def compact(directory: Path | None) -> None:
+    """Write sealed segments as Parquet too, which makes queries quick.
+
+    The segments stay.
+    """
     from otel_ml import audit  # noqa: PLC0415
     from otel_ml.cli.audit_output import size  # noqa: PLC0415
 
@@ -172,7 +174,7 @@ def compact(directory: Directory = None) -> None:
     _say(f"Compacted {done.segments:,} {'segment' if done.segments == 1 else 'segments'}{sizes}.")
     for segment, problem in done.problems.items():
         _complain(f"{segment}: {problem}")
-    raise typer.Exit(DAMAGED if done.problems else 0)
+    sys.exit(DAMAGED if done.problems else 0)
 
 
 def _say(text: str) -> None:

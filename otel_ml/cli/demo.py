@@ -60,7 +60,8 @@ def demo(directory: Path | None) -> int:
 def _explain(run_id: str, directory: Path | None, console: Console) -> None:
     """Ask the audit trail which prediction failed and why, by the command that is printed."""
     from otel_ml.audit import MissingExtraError, place  # noqa: PLC0415  needed now only
-    from otel_ml.cli import audit  # noqa: PLC0415
+    from otel_ml.audit.reading.query import run  # noqa: PLC0415
+    from otel_ml.cli import audit_output  # noqa: PLC0415
 
     folder, sql = place.find(), _WHY.format(run_id=run_id)
     where = "" if directory is None else f" --dir {shlex.quote(str(folder))}"
@@ -68,7 +69,8 @@ def _explain(run_id: str, directory: Path | None, console: Console) -> None:
     console.print(Text(f'  otel-ml audit query "{sql}"{where}'), soft_wrap=True)
     console.print()
     try:
-        audit.query(sql, "table", folder)
+        with run(sql, directory=folder) as result:
+            audit_output.print_result(result, "table")
     except MissingExtraError as error:
         console.print(Text(str(error), style="yellow"))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from otel_ml.audit.pseudonyms import Pseudonyms
 from otel_ml.audit.reading.erasure import HeldError
