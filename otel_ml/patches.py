@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from wrapt import register_post_import_hook  # comes with opentelemetry-instrumentation
-
 from otel_ml import health
 from otel_ml.errors import MissingExtraError
+from otel_ml.import_hooks import after_import
 
 Undo = Callable[[], None]
 
@@ -29,7 +27,7 @@ def when_imported(module: str, patch: Callable[[], Sequence[Undo]]) -> Undo:
     undo: list[Undo] = []
     ended = False
 
-    def begin(_: object = None) -> None:
+    def begin() -> None:
         if ended:
             return
         try:
@@ -43,10 +41,7 @@ def when_imported(module: str, patch: Callable[[], Sequence[Undo]]) -> Undo:
         while undo:
             undo.pop()()
 
-    if module in sys.modules:
-        begin()
-    else:
-        register_post_import_hook(begin, module)
+    after_import(module, begin)
     return stop
 
 

@@ -28,7 +28,7 @@ INSTRUMENTATION = (
         "tables",
         "version",
     },
-    {"current_span", "loggers"},
+    {"current_span", "loggers", "suppression"},
     {"health", "options"},
     {"worker", "environment_table", "identity", "credentials", "key_names", "personal_data", "summaries"},
     {"plain_copy", "redaction"},
@@ -42,7 +42,8 @@ INSTRUMENTATION = (
     {"decorators"},
 )
 DISTRO = (
-    {"settings", "manifest", "patches", "sdk_compat", "termination"},
+    {"settings", "manifest", "import_hooks", "sdk_compat", "termination"},
+    {"patches"},
     {"instrumentors", "telemetry", "threads", "tracing"},
     {"export", "luggage"},
     {"processes"},

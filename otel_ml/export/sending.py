@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from opentelemetry.instrumentation.utils import suppress_instrumentation
-
 from otel_ml import health, sdk_compat
+from otel_ml.suppression import suppress_instrumentation
 
 Send = Callable[[bytes, int], bool]
 """Sends a request that holds so many records; False when it was not delivered."""

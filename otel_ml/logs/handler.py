@@ -9,13 +9,12 @@ from collections.abc import Callable
 from threading import get_ident
 from typing import Any
 
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-
 from otel_ml import health
 from otel_ml.logs import entries
 from otel_ml.logs.entries import Entry, Problem
 from otel_ml.logs.places import Places
 from otel_ml.logs.simple_records import Captured, captured
+from otel_ml.suppression import is_instrumentation_enabled
 from otel_ml.worker import exporting_threads
 
 _REPEAT_AFTER = 60.0  # seconds until an exporter's message is written again

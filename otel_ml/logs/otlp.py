@@ -10,7 +10,6 @@ from typing import Any
 from opentelemetry._logs import LogRecord
 from opentelemetry.context import Context
 from opentelemetry.instrumentation.log_utils import std_to_otel
-from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk._logs import ReadableLogRecord
 from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
 from opentelemetry.sdk.resources import Resource
@@ -25,6 +24,7 @@ from otel_ml.export.otlp_protobuf import Block, LogEncoder, id_bytes
 from otel_ml.export.sending import Sending, sender_of
 from otel_ml.logs import api_records
 from otel_ml.logs.entries import Entry
+from otel_ml.suppression import suppress_instrumentation
 from otel_ml.worker import BatchWorker, ItemQueue
 
 _SEVERITY_TEXT = {"WARNING": "WARN", "CRITICAL": "FATAL"}

@@ -7,7 +7,6 @@ import threading
 import time
 from typing import Any, Final
 
-from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.metrics import Counter, Histogram
 from opentelemetry.sdk.metrics.export import (
     MetricExporter,
@@ -24,6 +23,7 @@ from otel_ml.metrics.fork_gate import gate
 from otel_ml.metrics.points import CellPoints, Instruments
 from otel_ml.metrics.redacting import masked
 from otel_ml.metrics.ticking import Ticker
+from otel_ml.suppression import suppress_instrumentation
 from otel_ml.worker import BatchWorker
 
 _SHARE_INTERVAL: Final = 5.0  # seconds; what other libraries counted is at most that old in the sum of all processes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
@@ -17,6 +16,7 @@ from otel_ml.options import Traces
 from otel_ml.primitives import track
 from otel_ml.spans.emitter import Emitter
 from otel_ml.spans.redacting import masked
+from otel_ml.suppression import suppress_instrumentation
 from otel_ml.worker import BatchWorker, ItemQueue
 
 
