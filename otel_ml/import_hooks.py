@@ -8,13 +8,12 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 _waiting: dict[str, list[Callable[[], None]]] = {}
-_lock = threading.Lock()
 
 
 def after_import(module: str, hook: Callable[[], None]) -> None:
@@ -26,14 +25,12 @@ def after_import(module: str, hook: Callable[[], None]) -> None:
         module: Name of the module.
         hook: What it raises is raised by the import.
     """
-    with _lock:
-        is_there = module in sys.modules
-        if not is_there:
-            _waiting.setdefault(module, []).append(hook)
-            if _FINDER not in sys.meta_path:
-                sys.meta_path.insert(0, _FINDER)
-    if is_there:
+    if module in sys.modules:
         hook()
+        return
+    _waiting.setdefault(module, []).append(hook)
+    if _FINDER not in sys.meta_path:
+        sys.meta_path.insert(0, _FINDER)
 
 
 class _Finder(MetaPathFinder):
@@ -55,7 +52,7 @@ class _Finder(MetaPathFinder):
         finally:
             self._finding.name = outer
         if spec is not None and hasattr(spec.loader, "exec_module"):
-            spec.loader = _TellingLoader(spec.loader)  # type: ignore[assignment]  # it is taken by what it can do
+            spec.loader = cast("Loader", _TellingLoader(spec.loader, fullname))  # it is taken by what it can do
         return spec
 
 
@@ -72,21 +69,29 @@ def _found(fullname: str, path: Sequence[str] | None, target: ModuleType | None)
 
 
 class _TellingLoader:
-    """A module's own loader until the module is executed, which it does and tells."""
+    """A module's own loader, for whoever asks; the module is executed by that, which is told then."""
 
-    def __init__(self, loader: Any) -> None:
+    def __init__(self, loader: Any, name: str) -> None:
         self._loader = loader
+        self._name = name
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["_loader"], name)
+        if name == "_loader":  # a copy that is not filled yet
+            raise AttributeError(name)
+        return getattr(self._loader, name)
+
+    @property  # type: ignore[misc]  # isinstance asks it, and nobody sets it
+    def __class__(self) -> Any:
+        return type(self._loader)
 
     def exec_module(self, module: ModuleType) -> None:
         """Execute a module, which has its own loader again by then, and call who waits for it."""
-        module.__loader__ = self._loader
+        if module.__loader__ is self:
+            module.__loader__ = self._loader
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         self._loader.exec_module(module)
-        with _lock:
-            hooks = _waiting.pop(module.__name__, [])
-        for hook in hooks:
-            hook()
+        hooks = _waiting.get(self._name, [])  # the module may call itself something else, or load when it is asked
+        while hooks:
+            hooks.pop(0)()
+        _waiting.pop(self._name, None)

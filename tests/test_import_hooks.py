@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
+import importlib.abc
 import importlib.util
 import subprocess
 import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import PathFinder, SourceFileLoader
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,63 @@ def test_an_import_that_fails_does_not_count(module: Module) -> None:
     assert seen == []
     module("hooked_failing", "fine = True  # of another length\n")
     importlib.import_module("hooked_failing")
+    assert seen == ["called"]
+
+
+def test_what_is_found_passes_for_its_own_loader(module: Module) -> None:
+    """`isinstance` and copies know no difference."""
+    module("hooked_like", "")
+    after_import("hooked_like", lambda: None)
+    spec = importlib.util.find_spec("hooked_like")
+    assert spec is not None
+    assert isinstance(spec.loader, SourceFileLoader)
+    copied = copy.deepcopy(spec).loader
+    assert isinstance(copied, SourceFileLoader)
+    assert copied.get_source("hooked_like") == ""
+
+
+def test_lazy_modules_that_import_each_other_call_theirs(module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another finder loads them when they are first asked for something, which may be while hooks are called."""
+
+    class Lazy(importlib.abc.MetaPathFinder):
+        def find_spec(self, fullname, path, target=None):
+            spec = PathFinder.find_spec(fullname, path, target) if fullname.startswith("hooked_lazy") else None
+            if spec is not None and spec.loader is not None:
+                spec.loader = importlib.util.LazyLoader(spec.loader)
+            return spec
+
+    module("hooked_lazy_outer", "import hooked_lazy_inner\nvalue = hooked_lazy_inner.value\n")
+    module("hooked_lazy_inner", "value = 7\n")
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path[:-1], Lazy(), sys.meta_path[-1]])
+    seen: list[int] = []
+    for name in ("hooked_lazy_outer", "hooked_lazy_inner"):
+        after_import(name, lambda name=name: seen.append(sys.modules[name].value))
+    importlib.import_module("hooked_lazy_outer")
+    assert seen == [7, 7]
+
+
+def test_a_module_may_call_itself_something_else(module: Module) -> None:
+    """It is known by the name that it was imported by."""
+    module("hooked_renamed", "__name__ = 'other'\n")
+    seen: list[str] = []
+    after_import("hooked_renamed", lambda: seen.append("called"))
+    importlib.import_module("hooked_renamed")
+    assert seen == ["called"]
+
+
+def test_a_hook_that_raises_leaves_the_others_for_the_next_import(module: Module) -> None:
+    """As Ctrl-C may do; the import has failed by it."""
+    module("hooked_raising", "")
+    seen: list[str] = []
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    after_import("hooked_raising", interrupted)
+    after_import("hooked_raising", lambda: seen.append("called"))
+    with pytest.raises(KeyboardInterrupt):
+        importlib.import_module("hooked_raising")
+    importlib.import_module("hooked_raising")
     assert seen == ["called"]
 
 

@@ -22,6 +22,19 @@ in_directory = click.option(
 )  # fmt: skip
 
 
+def moment(text: str) -> datetime:
+    """Return a time in ISO 8601, with or without a zone.
+
+    Raises:
+        click.BadParameter: It is none.
+    """
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        message = f"{text!r} is not a time such as 2026-11-28, 2026-11-28T16:30 or 2026-11-28T16:30Z"
+        raise click.BadParameter(message) from None
+
+
 @click.group(name="audit")
 def app() -> None:
     """Ask, check and look after the record of every prediction."""
@@ -122,8 +135,8 @@ def erase(subject: str, directory: Path | None) -> None:
 
 @app.command()
 @click.argument("reason")
-@click.option("--since", type=click.DateTime(), help="From this time on, UTC.")
-@click.option("--until", type=click.DateTime(), help="Until this time, UTC.")
+@click.option("--since", type=moment, metavar="TIME", help="From this time on, in ISO 8601; without a zone in UTC.")
+@click.option("--until", type=moment, metavar="TIME", help="Until this time.")
 @in_directory
 def hold(reason: str, since: datetime | None, until: datetime | None, directory: Path | None) -> None:
     """Keep records from retention and erasure.

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -50,6 +55,23 @@ def test_a_wrong_command_line_is_exit_code_2(cli, arguments: tuple[str, ...]) ->
     result = cli(*arguments)
     assert result.exit_code == 2
     assert "Usage" in result.output
+
+
+def test_ctrl_c_is_exit_code_130(tmp_path: Path) -> None:
+    """As shells have it, and no other command's answer: 1 would say that a chain of the audit trail does not hold."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "otel_ml.cli.app", "doctor", "--dir", str(tmp_path)],
+            env={**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint},
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        connection, _ = silent.accept()
+        with connection:
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=60)[1] == ""
+    assert process.returncode == 130
 
 
 def test_help_loads_neither_the_sdk_nor_what_commands_need() -> None:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +251,20 @@ def test_erase_destroys_a_key_once(trail: Path, audit: Command) -> None:
         1,
         "otel-ml: there is no key of this subject, so nothing was erased\n",
     )
+
+
+@pytest.mark.parametrize("since", ["2026-11-01", "2026-11-01T02:00+02:00", "2026-11-01T00:00:00.000Z"])
+def test_a_hold_begins_at_a_time_in_any_zone(trail: Path, audit: Command, since: str) -> None:
+    """ISO 8601; without a zone it is UTC, and what is no time is refused with an example."""
+    with Process(trail) as process:
+        process.prediction()
+    held = audit("hold", "case 4711", "--since", since).stdout
+    assert held.startswith("Held: ")
+    begin = int(datetime(2026, 11, 1, tzinfo=UTC).timestamp()) * 10**9
+    assert f'"since":{begin}' in "".join(path.read_text() for path in trail.glob("*manifest*"))
+    refused = audit("hold", "case 4711", "--since", "tomorrow")
+    assert refused.exit_code == 2
+    assert "'tomorrow' is not a time such as 2026-11-28" in refused.stderr
 
 
 def test_erase_is_refused_under_a_hold(trail: Path, audit: Command) -> None:
