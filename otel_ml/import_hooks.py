@@ -16,7 +16,7 @@ from typing import Any, cast
 _waiting: dict[str, list[Callable[[], None]]] = {}
 
 
-def after_import(module: str, hook: Callable[[], None]) -> None:
+def after_import(module: str, hook: Callable[[], None]) -> Callable[[], None]:
     """Call a function as soon as a module has been imported, once; at once where that was so before.
 
     An import that fails is none: the next one calls it. A module that is imported just now counts as imported.
@@ -24,13 +24,23 @@ def after_import(module: str, hook: Callable[[], None]) -> None:
     Args:
         module: Name of the module.
         hook: What it raises is raised by the import.
+
+    Returns:
+        A function that keeps it from being called, where that has not happened yet.
     """
+
+    def withdraw() -> None:
+        hooks = _waiting.get(module, [])
+        if hook in hooks:
+            hooks.remove(hook)
+
     if module in sys.modules:
         hook()
-        return
-    _waiting.setdefault(module, []).append(hook)
-    if _FINDER not in sys.meta_path:
-        sys.meta_path.insert(0, _FINDER)
+    else:
+        _waiting.setdefault(module, []).append(hook)
+        if _FINDER not in sys.meta_path:
+            sys.meta_path.insert(0, _FINDER)
+    return withdraw
 
 
 class _Finder(MetaPathFinder):
@@ -43,9 +53,9 @@ class _Finder(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         # Another library's finder of this kind begins anew with all finders, so also with this one.
-        if fullname not in _waiting or getattr(self._finding, "name", None) == fullname:
-            return None
         outer = getattr(self._finding, "name", None)
+        if not _waiting.get(fullname) or outer == fullname:
+            return None
         self._finding.name = fullname
         try:
             spec = _found(fullname, path, target)

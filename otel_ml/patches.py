@@ -25,23 +25,20 @@ def when_imported(module: str, patch: Callable[[], Sequence[Undo]]) -> Undo:
         A function that undoes it, or keeps it from being done.
     """
     undo: list[Undo] = []
-    ended = False
 
     def begin() -> None:
-        if ended:
-            return
         try:
             undo.extend(patch())
         except Exception as error:  # it must not keep the program from importing the library
             health.internal_error(f"instrumentation of {module}", error)
 
+    withdraw = after_import(module, begin)
+
     def stop() -> None:
-        nonlocal ended
-        ended = True
+        withdraw()
         while undo:
             undo.pop()()
 
-    after_import(module, begin)
     return stop
 
 

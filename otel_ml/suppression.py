@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from typing import Final
 
 from opentelemetry import context
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY
 
-_KEYS: Final = (_SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation")
-"""The API's key, and that of older instrumentations, which the other module sets too."""
+_PLAIN_KEY: Final = "suppress_instrumentation"
+_KEYS: Final[tuple[str, str]] = (getattr(context, "_SUPPRESS_INSTRUMENTATION_KEY", _PLAIN_KEY), _PLAIN_KEY)
+"""The API's key, a private name that a release may not have, and that of older instrumentations."""
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import weakref
@@ -95,8 +96,9 @@ class QueueThread(Inbox, ABC, Generic[T]):
                 thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 thread.start()
                 self._thread = thread
-        except RuntimeError:  # the interpreter is going down: close() consumes what is queued
-            pass
+        except RuntimeError as error:  # each item tries again, and close() consumes what is queued
+            if not sys.is_finalizing():  # no threads begin any more
+                health.warn_once(f"thread:{self._name}", "The thread %s cannot start yet: %s", self._name, error)
         finally:
             self._starting.release()
 
@@ -132,7 +134,7 @@ class QueueThread(Inbox, ABC, Generic[T]):
             self._wakes.get(timeout=timeout)
             while not self._wakes.empty():
                 self._wakes.get_nowait()
-        except Empty:
+        except Empty:  # the time is over, or somebody else was told
             pass
 
     def _drain(self, deadline: float | None) -> bool:
@@ -272,7 +274,7 @@ class ItemQueue(QueueThread[T]):
         try:
             for _ in range(number):
                 keep(take())
-        except IndexError:
+        except IndexError:  # there were no more
             pass
         return items
 

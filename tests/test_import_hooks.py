@@ -151,6 +151,19 @@ def test_a_hook_that_raises_leaves_the_others_for_the_next_import(module: Module
     assert seen == ["called"]
 
 
+def test_a_hook_that_is_withdrawn_is_not_called(module: Module) -> None:
+    """Others of the same module are; to withdraw it later, or again, does nothing."""
+    module("hooked_withdrawn", "")
+    seen: list[str] = []
+    withdraw = after_import("hooked_withdrawn", lambda: seen.append("first"))
+    after_import("hooked_withdrawn", lambda: seen.append("second"))
+    withdraw()
+    withdraw()
+    importlib.import_module("hooked_withdrawn")
+    withdraw()
+    assert seen == ["second"]
+
+
 def test_a_module_that_does_not_exist_is_as_missing_as_before() -> None:
     """With the message of the interpreter."""
     after_import("hooked_nowhere", lambda: None)
@@ -224,8 +237,7 @@ def test_threads_that_import_at_once_call_it_once(module: Module) -> None:
 def test_to_set_up_telemetry_loads_neither_asyncio_nor_wrapt(tmp_path: Path) -> None:
     """They cost a short program more than what is watched in it."""
     program = (
-        "import sys, otel_ml; otel_ml.configure(metrics=False).shutdown(); "
-        "print({'asyncio', 'wrapt'} & set(sys.modules) or 'none')"
+        "import sys, otel_ml; otel_ml.configure().shutdown(); print({'asyncio', 'wrapt'} & set(sys.modules) or 'none')"
     )
     done = subprocess.run(
         [sys.executable, "-P", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True

@@ -33,6 +33,28 @@ def test_every_item_arrives_once_in_order_and_in_bounded_batches(items: list[int
     assert subject.close(10)
 
 
+def test_a_thread_that_cannot_start_is_told_of_once_and_tried_again() -> None:
+    """The operating system refuses it; what is put meanwhile waits, and goes its way when it starts after all."""
+    result = run_python(
+        """
+        import logging, threading
+        from otel_ml.worker import BatchWorker
+
+        logging.basicConfig(format="%(message)s")
+        found = []
+        subject = BatchWorker("traces", found.extend, queue_size=100, batch_size=10, interval=0.01)
+        threading.stack_size(1 << 46)  # more than there is room for
+        assert subject.put(1) and subject.put(2)
+        threading.stack_size(0)
+        assert subject.put(3)
+        assert subject.flush(10)
+        print(found)
+        """
+    )
+    assert result.stdout == "[1, 2, 3]\n"
+    assert result.stderr.count("The thread otel_ml-traces cannot start yet: can't start new thread") == 1
+
+
 def test_a_full_queue_drops_counts_and_never_waits() -> None:
     """While the sink hangs, the caller goes on; what does not fit is counted."""
     release, entered = threading.Event(), threading.Event()
